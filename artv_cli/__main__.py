@@ -1,0 +1,5 @@
+"""`python -m artv_cli` is `artv`."""
+
+from artv_cli.cli import main
+
+main()

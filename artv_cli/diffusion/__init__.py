@@ -1,0 +1,1 @@
+"""The maths of diffusion: tensors in, tensors out, no networks and no files."""

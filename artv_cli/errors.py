@@ -1,0 +1,82 @@
+"""Everything that artv can tell a user went wrong, as one tree.
+
+::
+
+    ArtvError                   the work failed
+    ├── UsageError              an option, a setting or an argument cannot be used
+    │   ├── StoryboardError     the storyboard has problems: all of them, with their places
+    │   └── ImageError          an input image is missing, unreadable, too large or out of bounds
+    ├── ModelError              a model is missing, incomplete or of another kind
+    ├── StoryLocked             another process renders into the same cache
+    ├── StorageError            no space left, or a folder that cannot be written
+    ├── EncodeError             ffmpeg failed or wrote something else than was asked
+    └── RenderError             a network produced something that is not a picture
+
+Each message says what is wrong and where; `remedy` says what to do about it. Exit codes are
+given in one place only: `artv_cli.cli`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ArtvError(Exception):
+    """A failure that the user can understand: one sentence, and what to do about it."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(ArtvError):
+    """An option, a setting or an argument cannot be used."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong in a storyboard: where it stands (1-based line and column) and what it is."""
+
+    line: int
+    column: int
+    message: str
+
+
+class StoryboardError(UsageError):
+    """A storyboard that cannot be used, with every problem found in it."""
+
+    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        self.name = name
+        self.problems = tuple(sorted(problems))
+        super().__init__(
+            "\n".join(f"{name}:{p.line}:{p.column}: {p.message}" for p in self.problems)
+        )
+
+
+class ImageError(UsageError):
+    """An input image is missing, unreadable, too large or lies outside the storyboard's folder."""
+
+
+class ModelError(ArtvError):
+    """A model is missing, incomplete, or of a kind that artv does not read."""
+
+
+class StoryLocked(ArtvError):
+    """Another process is rendering into the same cache."""
+
+
+class StorageError(ArtvError):
+    """There is no space left, or a folder cannot be written."""
+
+
+class EncodeError(ArtvError):
+    """The video encoder failed, or wrote something else than was asked."""
+
+
+class RenderError(ArtvError):
+    """The model produced values that are no picture."""

@@ -1,0 +1,306 @@
+"""A storyboard becomes a plan: every frame with its role, what it is made from, and its key.
+
+A frame is a target as in `make`, and its key is a digest of everything that decides its bits, the
+keys of the frames that it is conditioned on among it::
+
+    key = SHA-256(canonical JSON of the ingredients)
+
+    role    ingredients besides epoch, model, size and dtype
+    image   digest of the picture
+    key     prompt, seed of the frame, sampler, steps, noise level, scale and place of guidance
+    next    the same, the scales of reference and anchor, keys of both references, key of the anchor
+
+So equal keys mean equal bits, whoever asks for them; what only concerns the video (frame rate,
+fades, narration, title) is in no key. Nothing here reads a file, and nothing runs a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal
+
+from artv_cli.engine import FrameRequest
+from artv_cli.errors import UsageError
+from artv_cli.settings import Sampling, Settings, merge, sampling
+from artv_cli.storyboard import FrameAnchor, Segment, Storyboard
+
+EPOCH = 1
+"""Of the maths: raised when a release makes other bits from the same ingredients."""
+
+DEFAULT_FPS = Fraction(8)
+DEFAULT_SEED = 0
+
+Role = Literal["image", "key", "next"]
+Standing = Literal["in the key", "not in the key"]
+
+CLASSIFIED: dict[str, dict[str, Standing]] = {
+    "Storyboard": {
+        "title": "not in the key",
+        "image": "in the key",  # by the digest of its bytes, never by its path
+        "segments": "in the key",
+        "settings": "in the key",
+        "name": "not in the key",
+        "folder": "not in the key",
+    },
+    "Segment": {
+        "prompt": "in the key",
+        "frames": "not in the key",  # how many frames there are changes none of them
+        "settings": "in the key",
+        "start": "in the key",  # by the references: none, or the two frames before
+        "anchor": "in the key",
+        "image": "in the key",
+        "fade": "not in the key",
+        "narration": "not in the key",
+    },
+    "Settings": {
+        "model": "not in the key",  # names lie: the fingerprint of the weights is in the key
+        "revision": "not in the key",
+        "variant": "not in the key",
+        "dtype": "in the key",
+        "device": "not in the key",  # part of the environment, which the entry records
+        "offload": "not in the key",
+        "seed": "in the key",
+        "size": "in the key",
+        "fps": "not in the key",
+        "steps": "in the key",
+        "sampler": "in the key",
+        "noise_level": "in the key",
+        "guidance": "in the key",
+        "cache": "not in the key",
+        "strict": "not in the key",
+    },
+}
+"""Whether a change of the field can change a key; a test fails on a field that is missing."""
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What a plan needs to know of a model: which one it is, and what it does when not told.
+
+    `fingerprint` digests weights and configs; `size` is (width, height) in pixels, each a
+    multiple of `size_multiple`.
+    """
+
+    fingerprint: str
+    size: tuple[int, int]
+    size_multiple: int
+    sampling: Sampling
+    dtype: str
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """One target: what the frame is made from, and the key under which the cache holds it.
+
+    `index` counts the video's frames from 0 and is -1 for the image of an anchor, which is made
+    but not shown; `segment` counts from 0; `chain_index` counts from the last cut, 0 being the
+    key frame. `references` are the keys of y_{i-1} and y_{i-2}, `anchor` is a key as well.
+    `request` is None for an image, `image` its path as the storyboard has it.
+    """
+
+    index: int
+    segment: int
+    role: Role
+    chain_index: int
+    key: str
+    ingredients: Mapping[str, Any] = field(repr=False, compare=False)
+    request: FrameRequest | None = None
+    image: str | None = None
+    references: tuple[str, str] | None = None
+    anchor: str | None = None
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The keys of the frames that this one is conditioned on, each once."""
+        if self.references is None or self.anchor is None:
+            return ()
+        return tuple(dict.fromkeys((*self.references, self.anchor)))
+
+
+@dataclass(frozen=True)
+class RenderPlan:
+    """Every target of a storyboard, in an order in which each comes after what it is made from.
+
+    `size` is (width, height) in pixels; `fingerprint` and `dtype` say which model the keys mean.
+    """
+
+    targets: tuple[FramePlan, ...]
+    size: tuple[int, int]
+    fps: Fraction
+    fingerprint: str
+    dtype: str
+
+    @cached_property
+    def frames(self) -> tuple[FramePlan, ...]:
+        """The targets that the video shows, in its order."""
+        return tuple(target for target in self.targets if target.index >= 0)
+
+
+def frame_seed(seed: int, chain_index: int) -> int:
+    """Return the seed of one frame, in [0, 2**63).
+
+    It depends on the storyboard's seed and on the place in the chain alone, so a chain may be
+    lengthened, resumed, or moved behind another one without a change to its noise.
+    """
+    digest = hashlib.sha256(f"artv-frame-v1 {seed} {chain_index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def key_of(ingredients: Mapping[str, Any]) -> str:
+    """Return the SHA-256, in hexadecimal, of the ingredients' canonical JSON."""
+    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def make_plan(
+    storyboard: Storyboard,
+    model: ModelIdentity,
+    images: Mapping[str, str],
+    *,
+    over: Settings | None = None,
+    under: Settings | None = None,
+) -> RenderPlan:
+    """Lay out every frame of a storyboard, with its key.
+
+    `images` maps each image path of the storyboard to the digest of the bytes that will be used.
+    `over` (flags) wins over segment and storyboard, `under` (environment, files) fills what they
+    leave open, and the model's own values the rest. Raises UsageError for a size that the model
+    cannot make and for an anchor frame that does not exist yet.
+    """
+    over, under = over or Settings(), under or Settings()
+    film = merge(over, storyboard.settings, under)
+    size = _film_size(film, model)
+    dtype = film.dtype or model.dtype
+    ground = {"epoch": EPOCH, "model": model.fingerprint, "size": list(size), "dtype": dtype}
+    layout = _Layout(ground, images)
+    for number, segment in enumerate(storyboard.segments):
+        settings = merge(over, segment.settings, storyboard.settings, under)
+        layout.add_segment(
+            segment,
+            seed=DEFAULT_SEED if settings.seed is None else settings.seed,
+            request=FrameRequest(segment.prompt, 0, size, sampling(settings, model.sampling)),
+            image=segment.image or (storyboard.image if number == 0 else None),
+        )
+    fps = DEFAULT_FPS if film.fps is None else film.fps
+    return RenderPlan(tuple(layout.targets), size, fps, model.fingerprint, dtype)
+
+
+def _film_size(settings: Settings, model: ModelIdentity) -> tuple[int, int]:
+    width, height = settings.size or model.size
+    step = model.size_multiple
+    if width > 0 and height > 0 and width % step == height % step == 0:
+        return width, height
+    below, above = (
+        "x".join(str(max(step, (side + extra) // step * step)) for side in (width, height))
+        for extra in (0, step - 1)
+    )
+    raise UsageError(
+        f"size: {width}x{height} does not suit the model, whose frames are multiples of {step}"
+        " pixels wide and high",
+        f"Use {below} or {above}." if below != above else f"Use {below}.",
+    )
+
+
+class _Layout:
+    """The targets laid out so far; it grows by one segment at a time."""
+
+    def __init__(self, ground: Mapping[str, Any], images: Mapping[str, str]) -> None:
+        self.targets: list[FramePlan] = []
+        self._ground = ground
+        self._images = images
+        self._shown: list[FramePlan] = []
+        self._segment_starts: list[int] = []
+        self._chain_start = 0
+
+    def add_segment(
+        self, segment: Segment, *, seed: int, request: FrameRequest, image: str | None
+    ) -> None:
+        """Add a segment's frames; `request` lacks nothing but the seed of each frame."""
+        start = len(self._shown)
+        self._segment_starts.append(start)
+        opens_chain = start == 0 or segment.start == "cut"
+        if opens_chain:
+            self._chain_start = start
+            self._add_key_frame(_seeded(request, frame_seed(seed, 0)), image)
+        if len(self._shown) == start + segment.frames:
+            return
+        anchor = self._anchor(segment, opens_chain)
+        for index in range(len(self._shown), start + segment.frames):
+            noise = frame_seed(seed, index - self._chain_start)
+            self._add_next_frame(_seeded(request, noise), anchor)
+
+    def _add_key_frame(self, request: FrameRequest, image: str | None) -> None:
+        if image is None:
+            self._add("key", _drawn(request), request=request)
+        else:
+            self._add("image", {"image": self._images[image]}, image=image)
+
+    def _add_next_frame(self, request: FrameRequest, anchor: str) -> None:
+        # Until two frames exist, copies of the key frame stand in for them (Sec. 3.1).
+        before = self._shown[-1].key, self._shown[max(self._chain_start, len(self._shown) - 2)].key
+        ingredients = _drawn(request) | {"references": list(before), "anchor": anchor}
+        self._add("next", ingredients, request=request, references=before, anchor=anchor)
+
+    def _anchor(self, segment: Segment, opens_chain: bool) -> str:
+        """Return the key of a segment's anchor frame (App. D when the storyboard names none)."""
+        choice = segment.anchor or ("key" if opens_chain else "previous")
+        start = self._segment_starts[-1]
+        if isinstance(choice, FrameAnchor):
+            return self._frame_anchor(choice)
+        if choice == "previous" and start > 0:
+            return self._shown[start - 1].key
+        if choice == "first":
+            return self._shown[0].key
+        if choice in ("key", "previous"):
+            return self._shown[self._chain_start].key
+        return self._image_anchor(choice)
+
+    def _frame_anchor(self, choice: FrameAnchor) -> str:
+        if choice.segment <= len(self._segment_starts):
+            index = self._segment_starts[choice.segment - 1] + choice.frame - 1
+            if index < len(self._shown) and self._segment_of(index) == choice.segment - 1:
+                return self._shown[index].key
+        raise UsageError(
+            f"segment {len(self._segment_starts)}: its anchor, frame {choice.frame} of segment"
+            f" {choice.segment}, does not exist when the segment begins",
+            "Name a frame of an earlier segment, or `anchor: previous`.",
+        )
+
+    def _segment_of(self, index: int) -> int:
+        return self._shown[index].segment
+
+    def _image_anchor(self, path: str) -> str:
+        ingredients = {"image": self._images[path]}
+        key = key_of(self._complete("image", ingredients))
+        if all(target.key != key for target in self.targets if target.role == "image"):
+            self._add("image", ingredients, image=path, shown=False)
+        return key
+
+    def _complete(self, role: Role, ingredients: Mapping[str, Any]) -> dict[str, Any]:
+        return {"role": role, **self._ground, **ingredients}
+
+    def _add(
+        self, role: Role, ingredients: Mapping[str, Any], *, shown: bool = True, **made_from: Any
+    ) -> None:
+        complete = self._complete(role, ingredients)
+        target = FramePlan(
+            index=len(self._shown) if shown else -1,
+            segment=len(self._segment_starts) - 1,
+            role=role,
+            chain_index=len(self._shown) - self._chain_start if shown else 0,
+            key=key_of(complete),
+            ingredients=complete,
+            **made_from,
+        )
+        self.targets.append(target)
+        if shown:
+            self._shown.append(target)
+
+
+def _seeded(request: FrameRequest, seed: int) -> FrameRequest:
+    return FrameRequest(request.prompt, seed, request.size, request.sampling)

@@ -1,0 +1,270 @@
+"""The kinds of value that a person may set: how each is read, what it allows, how it complains.
+
+One kind serves storyboards (where every value arrives as text), environment variables, TOML files
+and Python alike. A kind stands in an annotation, `Annotated[int, Whole(1, 1000)]`, where pydantic
+finds its parser and an editor its JSON Schema. Parsers raise ValueError with the rest of a
+sentence that begins with the field's name: "must be a whole number from 1 to 1000, not 'many'".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from artv_cli.wording import did_you_mean, shown
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
+_DECIMAL = re.compile(
+    r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?"
+)
+_RATIO = re.compile(r"[0-9]{1,9}/[0-9]{1,9}")
+_SIZE = re.compile(r"([0-9]{1,9})\s*[x×]\s*([0-9]{1,9})")
+_CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{2}(?:\.[0-9]{1,9})?)")
+_SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|min)?")
+_SECONDS = {"ms": Fraction(1, 1000), None: Fraction(1), "s": Fraction(1), "min": Fraction(60)}
+
+
+class Kind:
+    """A value's parser and JSON Schema, for use inside `Annotated`."""
+
+    schema: ClassVar[Mapping[str, Any]] = {}
+
+    def parse(self, value: object) -> Any:
+        """Return the value; ValueError with the rest of a sentence when it cannot be read."""
+        raise NotImplementedError
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of what a storyboard may say here."""
+        return dict(self.schema)
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return self.json_schema()
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number from `low` to `high`, in plain decimal digits."""
+
+    low: int
+    high: int
+
+    def parse(self, value: object) -> int:
+        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+            value = int(value)
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and self.low <= value <= self.high
+        ):
+            return value
+        raise ValueError(
+            f"must be a whole number from {self.low} to {self.high}, not {shown(value)}"
+        )
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A finite number from `low` to `high`."""
+
+    low: float
+    high: float
+
+    def parse(self, value: object) -> float:
+        if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
+            value = float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if math.isfinite(value) and self.low <= value <= self.high:
+                return float(value)
+        raise ValueError(f"must be a number from {self.low:g} to {self.high:g}, not {shown(value)}")
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """Text that can be shown: not blank, no control characters; outer white space is taken off."""
+
+    schema: ClassVar[Mapping[str, Any]] = {"type": "string", "minLength": 1}
+
+    def parse(self, value: object) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError(f"must be text, not {shown(value)}; put it in quotes")
+        text = str(value).strip()
+        if not text:
+            raise ValueError("is blank; write some text, or take the line out")
+        if not all(map(_can_be_shown, text)):
+            raise ValueError("holds a character that cannot be shown; take it out")
+        return text
+
+
+def _can_be_shown(character: str) -> bool:
+    """Whether a character is no control character, lone surrogate or non-character."""
+    code = ord(character)
+    if code < 0x20 or code == 0x7F:
+        return character in "\t\n"
+    return not (0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE)
+
+
+@dataclass(frozen=True)
+class Pattern(Text):
+    """One word of the form `regex`; `meaning` says what it should have been."""
+
+    regex: str
+    meaning: str
+
+    def parse(self, value: object) -> str:
+        text = super().parse(value)
+        if not re.fullmatch(self.regex, text):
+            raise ValueError(f"must be {self.meaning}, not {shown(value)}")
+        return text
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{self.regex}$"}
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity: typing needs a hash
+class Choice(Kind):
+    """One of `words`; `aliases` maps other spellings to them."""
+
+    words: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def parse(self, value: object) -> str:
+        word = value.strip() if isinstance(value, str) else value
+        if isinstance(word, str) and self.aliases.get(word, word) in self.words:
+            return self.aliases.get(word, word)
+        raise ValueError(
+            f"must be {' or '.join(self.words)}, not {shown(value)}{did_you_mean(word, self.words)}"
+        )
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": [*self.words, *self.aliases]}
+
+
+@dataclass(frozen=True)
+class Switch(Kind):
+    """True or false."""
+
+    schema: ClassVar[Mapping[str, Any]] = {"type": "boolean"}
+    words: ClassVar[Mapping[str, bool]] = {
+        "true": True, "yes": True, "on": True, "1": True,
+        "false": False, "no": False, "off": False, "0": False,
+    }  # fmt: skip
+
+    def parse(self, value: object) -> bool:
+        if isinstance(value, str):
+            value = self.words.get(value.strip().lower(), value)
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"must be true or false, not {shown(value)}")
+
+
+@dataclass(frozen=True)
+class Rate(Kind):
+    """Frames a second, as an exact fraction: 8, 23.976 or "30000/1001"; above 0, at most 1000."""
+
+    schema: ClassVar[Mapping[str, Any]] = {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 1000},
+            {"type": "string", "pattern": "^[0-9]+/[0-9]+$"},
+        ]
+    }
+
+    def parse(self, value: object) -> Fraction:
+        rate = _fraction(value)
+        if rate is not None and Fraction(1, 1000) <= rate <= 1000:
+            return rate
+        raise ValueError(
+            f'must be frames a second, such as 8, 29.97 or "30000/1001", and at most 1000; '
+            f"not {shown(value)}"
+        )
+
+
+def _fraction(value: object) -> Fraction | None:
+    """Read a rational as a person means it: 29.97 is 2997/100, not the float beside it."""
+    if isinstance(value, Fraction):
+        return value
+    text = str(value).strip() if isinstance(value, str | int | float) else ""
+    if isinstance(value, bool) or not (_DECIMAL.fullmatch(text) or _RATIO.fullmatch(text)):
+        return None
+    try:
+        return Fraction(text)
+    except ZeroDivisionError:
+        return None
+
+
+@dataclass(frozen=True)
+class Size(Kind):
+    """Width and height in pixels: [128, 96] or "128x96", each from `low` to `high`."""
+
+    low: int
+    high: int
+
+    def parse(self, value: object) -> tuple[int, int]:
+        sides: object = value
+        if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+            sides = match.groups()
+        if isinstance(sides, list | tuple) and len(sides) == 2:
+            try:
+                side = Whole(self.low, self.high)
+                return side.parse(sides[0]), side.parse(sides[1])
+            except ValueError:
+                pass
+        raise ValueError(
+            f"must be width and height in pixels, such as [128, 96], each from {self.low} to "
+            f"{self.high}; not {shown(value)}"
+        )
+
+    def json_schema(self) -> dict[str, Any]:
+        side = Whole(self.low, self.high).json_schema()
+        pair = {"type": "array", "items": side, "minItems": 2, "maxItems": 2}
+        return {"anyOf": [pair, {"type": "string", "pattern": "^[0-9]+ *[x×] *[0-9]+$"}]}
+
+
+@dataclass(frozen=True)
+class Duration(Kind):
+    """A length of time in seconds, as an exact fraction: 2s, 1.5, 1500ms, 2min or 0:02."""
+
+    schema: ClassVar[Mapping[str, Any]] = {"type": ["string", "number"]}
+
+    def parse(self, value: object) -> Fraction:
+        text = str(value).strip() if isinstance(value, str | int | float) else ""
+        if match := _CLOCK.fullmatch(text):
+            hours, minutes, seconds = match.groups(default="0")
+            if Fraction(seconds) < 60:
+                return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+        elif match := _SPAN.fullmatch(text):
+            return Fraction(match[1]) * _SECONDS[match[2]]
+        raise ValueError(
+            f"must be a length of time, such as 2s, 1500ms or 0:02; not {shown(value)}"
+        )
+
+
+@dataclass(frozen=True)
+class Folder(Text):
+    """A folder's path; `~` is the home folder."""
+
+    def parse(self, value: object) -> Any:
+        try:
+            return Path(
+                super().parse(str(value) if isinstance(value, Path) else value)
+            ).expanduser()
+        except RuntimeError:
+            raise ValueError(f"names a home folder that does not exist: {shown(value)}") from None

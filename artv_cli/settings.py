@@ -1,0 +1,274 @@
+"""Render settings: what a person may set, where each value came from, and what decides the bits.
+
+Sources, the first that says a value wins: flag > segment > storyboard > `ARTV_*` > the project's
+`artv.toml` > the user's `config.toml` > the model's own default.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from artv_cli.errors import UsageError
+from artv_cli.input_file import read_input
+from artv_cli.scalars import Choice, Folder, Number, Pattern, Rate, Size, Switch, Text, Whole
+from artv_cli.wording import sentence
+
+SamplerName = Literal["dpmpp_2s_ancestral", "dpmpp_2m", "euler"]
+GuidancePlace = Literal["dynamic", "composed"]
+Offload = Literal["none", "model", "sequential"]
+Precision = Literal["float32", "float16", "bfloat16"]
+
+_PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+_FILE_LIMIT = 1_000_000  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guidance:
+    """The scales of Eq. 8 and the place of guidance: on the composed prediction, as in the paper,
+    or on the dynamic part alone, so that what is copied is never guided."""
+
+    text: float
+    reference: float
+    anchor: float
+    on: GuidancePlace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How one frame is drawn, complete: everything here decides the frame's bits.
+
+    `noise_level` (0-999) is the timestep to which references and anchor are noised (Sec. 3.3).
+    """
+
+    sampler: SamplerName
+    steps: int
+    guidance: Guidance
+    noise_level: int
+
+
+class Frozen(BaseModel):
+    """A record that never changes and refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_Scale = Annotated[float, Number(0, 50)]
+
+
+class GuidanceSettings(Frozen):
+    """Guidance scales of Eq. 8 that a person set; what is left out is the model's own."""
+
+    text: _Scale | None = Field(default=None, description="How strongly the prompt is followed.")
+    reference: _Scale | None = Field(
+        default=None, description="How strongly the two frames before hold."
+    )
+    anchor: _Scale | None = Field(default=None, description="How strongly the anchor frame holds.")
+    on: Annotated[GuidancePlace, Choice(get_args(GuidancePlace))] | None = Field(
+        default=None,
+        description="Guide the dynamic part alone, or the composed prediction (the paper).",
+    )
+
+
+class DrawSettings(Frozen):
+    """Settings that may change from segment to segment: how the frames are drawn."""
+
+    seed: Annotated[int, Whole(0, 2**63 - 1)] | None = Field(
+        default=None, description="Decides the noise: another seed is another film."
+    )
+    steps: Annotated[int, Whole(1, 1000)] | None = Field(
+        default=None, description="Sampling steps for each frame: more is slower and finer."
+    )
+    sampler: Annotated[SamplerName, Choice(get_args(SamplerName))] | None = Field(
+        default=None, description="How the noise is taken away."
+    )
+    noise_level: Annotated[int, Whole(0, 999)] | None = Field(
+        default=None,
+        description="How far references and anchor are noised, as a timestep (paper: 200).",
+    )
+    guidance: GuidanceSettings | None = Field(
+        default=None, description="How strongly each condition pulls."
+    )
+
+
+class FilmSettings(DrawSettings):
+    """Settings that a storyboard may hold: those of a segment and those of the whole film."""
+
+    model: Annotated[str, Text()] | None = Field(
+        default=None, description="The embedded model's name, a model folder, or a hub id."
+    )
+    revision: Annotated[str, Text()] | None = Field(
+        default=None, description="Branch, tag or commit of a hub model: a commit pins it."
+    )
+    variant: Annotated[str, Text()] | None = Field(
+        default=None, description="Variant of the weight files, such as fp16."
+    )
+    dtype: Annotated[Precision, Choice(get_args(Precision), _PRECISIONS)] | None = Field(
+        default=None, description="Precision of the networks."
+    )
+    device: (
+        Annotated[str, Pattern("[a-z]+(:[0-9]+)?", "a device, such as cpu or cuda:0")] | None
+    ) = Field(default=None, description="Where the networks run: cpu, cuda, cuda:1, mps.")
+    offload: Annotated[Offload, Choice(get_args(Offload))] | None = Field(
+        default=None, description="What to move off the device while it is not needed."
+    )
+    size: Annotated[tuple[int, int], Size(8, 8192)] | None = Field(
+        default=None,
+        description="Width and height of the film in pixels; left out: the model's own.",
+    )
+    fps: Annotated[Fraction, Rate()] | None = Field(default=None, description="Frames a second.")
+    strict: Annotated[bool, Switch()] | None = Field(
+        default=None, description="Draw again what another environment has drawn."
+    )
+
+
+class Settings(FilmSettings):
+    """Everything that a person may set; None means not said."""
+
+    cache: Annotated[Path, Folder()] | None = Field(
+        default=None, description="Folder that keeps frames."
+    )
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A setting's value, and the name of the layer that said it."""
+
+    value: object
+    source: str
+
+
+def merge(*layers: Settings) -> Settings:
+    """Return the settings of all layers together: the first that says a value wins.
+
+    Guidance is merged field by field.
+    """
+    said: dict[str, object] = {}
+    for layer in reversed(layers):
+        said.update(_said(layer))
+    return Settings.model_validate(_nested(said))
+
+
+def explain(layers: Mapping[str, Settings]) -> dict[str, Sourced]:
+    """Return each setting that somebody said, with its source; `layers` go from winner to loser.
+
+    The scales of guidance stand under "guidance.text", "guidance.reference" and so on.
+    """
+    winners: dict[str, Sourced] = {}
+    for source, layer in layers.items():
+        for name, value in _said(layer):
+            winners.setdefault(name, Sourced(value, source))
+    return winners
+
+
+def sampling(settings: Settings, default: Sampling) -> Sampling:
+    """Return complete sampling: what `settings` say, and the model's `default` for the rest."""
+    said: dict[str, Any] = dict(_said(settings))
+    return Sampling(
+        **{name: said.get(name, getattr(default, name)) for name in _SAMPLING},
+        guidance=Guidance(
+            **{
+                name: said.get(f"guidance.{name}", getattr(default.guidance, name))
+                for name in GuidanceSettings.model_fields
+            }
+        ),
+    )
+
+
+def flag_settings(**flags: object) -> Settings:
+    """Return settings from command-line values, None meaning not given.
+
+    `guidance` may be one number, the text scale, or "text=6.5,reference=0.25,on=composed".
+    UsageError names the flag, such as `--noise-level`.
+    """
+    said = {name: value for name, value in flags.items() if value is not None}
+    if isinstance(said.get("guidance"), str):
+        said["guidance"] = _guidance(str(said["guidance"]))
+    return _settings(said, lambda loc: "--" + str(loc[0]).replace("_", "-"))
+
+
+def environment_settings(environ: Mapping[str, str]) -> Settings:
+    """Return settings from `ARTV_STEPS`, `ARTV_CACHE_DIR`, `ARTV_GUIDANCE_TEXT` and so on.
+
+    An empty variable says nothing. UsageError names the variable.
+    """
+    said = {name: environ.get(variable) for name, variable in VARIABLES.items()}
+    return _settings(
+        _nested({name: text for name, text in said.items() if text}),
+        lambda loc: VARIABLES[".".join(map(str, loc))],
+    )
+
+
+def file_settings(path: Path) -> Settings:
+    """Return settings from a TOML file, with `cache` relative to its folder; none if it is missing.
+
+    UsageError names the file and every bad key.
+    """
+    if not path.exists():
+        return Settings()
+    try:
+        said = tomllib.loads(read_input(path, _FILE_LIMIT).decode())
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}", "Correct it there.") from None
+    except (UnicodeDecodeError, RecursionError, ValueError):
+        raise UsageError(f"{path} is not TOML in UTF-8.", "Save it as plain UTF-8 text.") from None
+    settings = _settings(said, lambda loc: f"{path}: {'.'.join(map(str, loc))}")
+    if settings.cache is None:
+        return settings
+    return settings.model_copy(update={"cache": path.parent / settings.cache})
+
+
+_SAMPLING = ("sampler", "steps", "noise_level")
+_NAMES = (
+    *(name for name in Settings.model_fields if name != "guidance"),
+    *(f"guidance.{name}" for name in GuidanceSettings.model_fields),
+)
+VARIABLES: Mapping[str, str] = {
+    name: "ARTV_CACHE_DIR" if name == "cache" else "ARTV_" + name.replace(".", "_").upper()
+    for name in _NAMES
+}
+
+
+def _said(settings: Settings) -> Iterator[tuple[str, object]]:
+    """Yield each setting that was said, guidance as dotted names."""
+    for name in _NAMES:
+        value: Any = settings
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        if value is not None:
+            yield name, value
+
+
+def _nested(said: Mapping[str, object]) -> dict[str, object]:
+    """Turn dotted names into tables: the inverse of `_said`."""
+    tables: dict[str, Any] = {}
+    for name, value in said.items():
+        table, _, key = name.rpartition(".")
+        (tables.setdefault(table, {}) if table else tables)[key] = value
+    return tables
+
+
+def _guidance(text: str) -> dict[str, object]:
+    """Read the short form of guidance: one number, or pairs such as text=6.5,anchor=0.25."""
+    if "=" not in text:
+        return {"text": text}
+    pairs = (pair.partition("=") for pair in text.split(","))
+    return {key.strip(): value for key, _, value in pairs}
+
+
+def _settings(said: Mapping[str, Any], where: Callable[[tuple[int | str, ...]], str]) -> Settings:
+    """Validate what somebody said; UsageError with one line for each bad value."""
+    try:
+        return Settings.model_validate(said)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False):
+            model = GuidanceSettings if len(problem["loc"]) > 1 else Settings
+            lines.append(f"{where(problem['loc'])}: {sentence(problem, model.model_fields)}")
+        raise UsageError("\n".join(lines)) from None

@@ -1,0 +1,1 @@
+"""The storybook: a small world of captioned characters, scenes and motions."""

@@ -1,0 +1,141 @@
+"""How characters move: the pose of each frame, from the motion of each frame.
+
+Lengths are fractions of the picture's height (x: of its width); y grows downward.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from artv_cli.storybook.characters import Character, Medium, Motion, Scene
+
+PERIOD = 8  # frames of one jump and of one turn of a spin
+ZOOM = 1.06  # growth a frame of a character that comes closer
+TURN = math.pi / 4  # how a sprite that faces up-right is tilted when it flies level or upright
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where and how a character is in one frame.
+
+    (x, y) its centre; `ground` the y of the ground below it; `size` the sprite's side; `angle`
+    clockwise in radians; `stretch` the factor of its width after that turn, negative where
+    mirrored; `phase` the index into its animation cycle.
+    """
+
+    x: float
+    y: float
+    ground: float
+    size: float
+    angle: float = 0.0
+    stretch: float = 1.0
+    phase: int = 0
+
+    @property
+    def feet(self) -> float:
+        """The y of the sprite's lower edge, where its feet are."""
+        return self.y + 0.47 * self.size
+
+
+def poses(
+    motions: Sequence[Motion],
+    character: Character,
+    scene: Scene,
+    where: Medium | None,
+    rng: random.Random,
+) -> list[Pose]:
+    """One pose for each frame; the path is placed so that most frames show the character."""
+    speed = rng.uniform(0.028, 0.04)
+    pose = _start(motions, character, scene, where, rng)
+    path = [_dress(pose, motions[0], character, 0)]
+    since = 0
+    for before, motion in zip(motions, motions[1:], strict=False):
+        since = since + 1 if motion == before else 0
+        pose = _step(pose, motion, speed, where, since)
+        path.append(_dress(_lift(pose, motion, since), motion, character, since))
+    return _place(path, where, rng)
+
+
+def _start(
+    motions: Sequence[Motion],
+    character: Character,
+    scene: Scene,
+    where: Medium | None,
+    rng: random.Random,
+) -> Pose:
+    size = character.size * rng.uniform(0.36, 0.46)
+    if motions[0] == "closer":
+        size *= 0.6
+    elif motions[0] == "away":
+        size *= 1.3
+    ground = rng.uniform(max(scene.horizon + 0.18, 0.7), 0.92)
+    if where == "surface":
+        ground = rng.uniform(scene.horizon + 0.14, 0.85)
+    y = ground - 0.47 * size if where in ("land", "surface") else 0.5
+    left = "left" in motions[:1] or ("right" not in motions[:1] and rng.random() < 0.5)
+    return Pose(0.0, y, ground, size, stretch=1.0 if left else -1.0, phase=rng.randrange(24))
+
+
+def _step(pose: Pose, motion: Motion, speed: float, where: Medium | None, since: int) -> Pose:
+    """The resting pose of the next frame: what remains when jump and spin are taken away."""
+    if motion in ("left", "right"):
+        sign = -1 if motion == "left" else 1
+        moved = replace(pose, x=pose.x + sign * speed, stretch=float(-sign))
+    elif motion == "up":
+        moved = replace(pose, y=pose.y - speed)
+    elif motion in ("closer", "away"):
+        moved = _zoom(pose, ZOOM if motion == "closer" else 1 / ZOOM, where)
+    else:
+        moved = pose
+    return moved if motion == "still" else replace(moved, phase=pose.phase + 1)
+
+
+def _zoom(pose: Pose, factor: float, where: Medium | None) -> Pose:
+    size = min(max(pose.size * factor, 0.14), 0.85)
+    if where not in ("land", "surface"):
+        return replace(pose, size=size)
+    # Perspective: the ground comes down as the character grows.
+    ground = min(pose.ground + 0.25 * (size - pose.size), 1.0)
+    return replace(pose, size=size, ground=ground, y=ground - 0.47 * size)
+
+
+def _lift(pose: Pose, motion: Motion, since: int) -> Pose:
+    """Adds what a jump or a spin does to the resting pose, `since` frames after its start."""
+    part = ((since + 1) % PERIOD) / PERIOD
+    if motion == "jump":
+        return replace(pose, y=pose.y - 0.24 * 4 * part * (1 - part))
+    if motion == "spin":
+        width = math.cos(2 * math.pi * part)
+        return replace(pose, stretch=pose.stretch * math.copysign(max(abs(width), 0.2), width))
+    return pose
+
+
+def _dress(pose: Pose, motion: Motion, character: Character, since: int) -> Pose:
+    """Mirrors or tilts the sprite by the way in which it faces."""
+    if character.facing == "front":
+        return replace(pose, stretch=pose.stretch if motion == "spin" else abs(pose.stretch))
+    if character.facing == "left":
+        return pose
+    # The sprite points up-right: it is turned clockwise to fly level, else to stand upright.
+    tilt = TURN if motion in ("left", "right") else -TURN
+    return replace(pose, angle=tilt, stretch=-pose.stretch)
+
+
+def _place(path: list[Pose], where: Medium | None, rng: random.Random) -> list[Pose]:
+    """Moves the whole path so that the middle four fifths of its frames lie in the picture."""
+    x = _offset([pose.x for pose in path], 0.14, 0.86, rng)
+    if where in ("land", "surface"):
+        return [replace(pose, x=pose.x + x) for pose in path]
+    low, high = (0.25, 0.75) if where != "air" else (0.22, 0.66)
+    y = _offset([pose.y for pose in path], low, high, rng)
+    return [replace(pose, x=pose.x + x, y=pose.y + y) for pose in path]
+
+
+def _offset(values: list[float], low: float, high: float, rng: random.Random) -> float:
+    ranked = sorted(values)
+    cut = len(ranked) // 10
+    least, most = low - ranked[cut], high - ranked[-1 - cut]
+    return rng.uniform(least, most) if least < most else (least + most) / 2

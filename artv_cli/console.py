@@ -24,7 +24,7 @@ from artv_cli.story import Observer
 
 LINE_INTERVAL = 10.0  # seconds between two lines of progress where there is no terminal
 RECENT_FRAMES = 32  # the pace is that of the newest frames: a machine's speed changes overnight
-NARROW = 60  # columns below which the bar gives way to the figures
+NARROW = 80  # columns below which the bar gives way to the figures
 
 
 class Pace:
@@ -119,18 +119,22 @@ class Talk(Observer):
         self.say(f"writing {path}", "dim")
 
     def figures(self) -> str:
-        """Return frames done, frames cached, seconds per new frame and time left, in words."""
+        """Return frames done, seconds per new frame and time left; frames cached where they fit."""
         said = [f"frame {self._done} of {self._frames}"]
-        if self._cached:
+        if self._cached and not self._narrow:
             said.append(f"{self._cached} cached")
         pace, left = self._pace.seconds_per_frame, self._pace.seconds_left
         if pace is not None and left is not None:
             said += [f"{pace:.2f} s/frame", f"{duration(left)} left"]
         return ", ".join(said)
 
+    @property
+    def _narrow(self) -> bool:
+        return self.console.is_terminal and self.console.width < NARROW
+
     def _start(self) -> None:
         figures = TextColumn("{task.fields[figures]}", markup=False)
-        bar = [] if self.console.width < NARROW else [BarColumn(bar_width=16)]
+        bar = [] if self._narrow else [BarColumn(bar_width=16)]
         self._progress = Progress(*bar, figures, console=self.console, transient=True)
         self._task = self._progress.add_task("", total=self._frames, figures=self.figures())
         self._progress.start()
@@ -165,8 +169,11 @@ def emit_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console = Console(markup=False, highlight=False, emoji=False)
-    console.print(table, width=None if console.is_terminal else 10_000)
+    width = None if sys.stdout.isatty() else 10_000
+    console = Console(markup=False, highlight=False, emoji=False, width=width)
+    with console.capture() as printed:
+        console.print(table)
+    emit("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def duration(seconds: float) -> str:

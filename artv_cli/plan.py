@@ -1,81 +1,36 @@
 """A storyboard becomes a plan: every frame with its role, what it is made from, and its key.
 
-A frame is a target as in `make`, and its key is a digest of everything that decides its bits, the
-keys of the frames that it is conditioned on among it::
-
-    key = SHA-256(canonical JSON of the ingredients)
-
-    role    ingredients besides epoch, model, size and dtype
-    image   digest of the picture
-    key     prompt, seed of the frame, sampler, steps, noise level, scale and place of guidance
-    next    the same, the scales of reference and anchor, keys of both references, key of the anchor
-
-So equal keys mean equal bits, whoever asks for them; what only concerns the video (frame rate,
-fades, narration, title) is in no key. Nothing here reads a file, and nothing runs a network.
+A frame is a target as in `make`; its key (`artv_cli.keys`) digests everything that decides its
+bits, the keys of the frames that it is conditioned on among it. So an edit changes the keys of
+what it touches and of what is made from that, up to the next cut, and of nothing else. Nothing
+here reads a file, and nothing runs a network.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from artv_cli.engine import FrameRequest
 from artv_cli.errors import UsageError
+from artv_cli.keys import (
+    Ingredients,
+    Role,
+    frame_seed,
+    ground_ingredients,
+    image_ingredients,
+    key_frame_ingredients,
+    key_of,
+    next_frame_ingredients,
+)
 from artv_cli.settings import Sampling, Settings, merge, sampling
 from artv_cli.storyboard import FrameAnchor, Segment, Storyboard
+from artv_cli.storyboard_form import DEFAULT_FPS
 
-EPOCH = 1
-"""Of the maths: raised when a release makes other bits from the same ingredients."""
-
-DEFAULT_FPS = Fraction(8)
 DEFAULT_SEED = 0
-
-Role = Literal["image", "key", "next"]
-Standing = Literal["in the key", "not in the key"]
-
-CLASSIFIED: dict[str, dict[str, Standing]] = {
-    "Storyboard": {
-        "title": "not in the key",
-        "image": "in the key",  # by the digest of its bytes, never by its path
-        "segments": "in the key",
-        "settings": "in the key",
-        "name": "not in the key",
-        "folder": "not in the key",
-    },
-    "Segment": {
-        "prompt": "in the key",
-        "frames": "not in the key",  # how many frames there are changes none of them
-        "settings": "in the key",
-        "start": "in the key",  # by the references: none, or the two frames before
-        "anchor": "in the key",
-        "image": "in the key",
-        "fade": "not in the key",
-        "narration": "not in the key",
-    },
-    "Settings": {
-        "model": "not in the key",  # names lie: the fingerprint of the weights is in the key
-        "revision": "not in the key",
-        "variant": "not in the key",
-        "dtype": "in the key",
-        "device": "not in the key",  # part of the environment, which the entry records
-        "offload": "not in the key",
-        "seed": "in the key",
-        "size": "in the key",
-        "fps": "not in the key",
-        "steps": "in the key",
-        "sampler": "in the key",
-        "noise_level": "in the key",
-        "guidance": "in the key",
-        "cache": "not in the key",
-        "strict": "not in the key",
-    },
-}
-"""Whether a change of the field can change a key; a test fails on a field that is missing."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +63,7 @@ class FramePlan:
     role: Role
     chain_index: int
     key: str
-    ingredients: Mapping[str, Any] = field(repr=False, compare=False)
+    ingredients: Ingredients = field(repr=False, compare=False)
     request: FrameRequest | None = None
     image: str | None = None
     references: tuple[str, str] | None = None
@@ -141,22 +96,6 @@ class RenderPlan:
         return tuple(target for target in self.targets if target.index >= 0)
 
 
-def frame_seed(seed: int, chain_index: int) -> int:
-    """Return the seed of one frame, in [0, 2**63).
-
-    It depends on the storyboard's seed and on the place in the chain alone, so a chain may be
-    lengthened, resumed, or moved behind another one without a change to its noise.
-    """
-    digest = hashlib.sha256(f"artv-frame-v1 {seed} {chain_index}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def key_of(ingredients: Mapping[str, Any]) -> str:
-    """Return the SHA-256, in hexadecimal, of the ingredients' canonical JSON."""
-    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
 def make_plan(
     storyboard: Storyboard,
     model: ModelIdentity,
@@ -176,8 +115,7 @@ def make_plan(
     film = merge(over, storyboard.settings, under)
     size = _film_size(film, model)
     dtype = film.dtype or model.dtype
-    ground = {"epoch": EPOCH, "model": model.fingerprint, "size": list(size), "dtype": dtype}
-    layout = _Layout(ground, images)
+    layout = _Layout(ground_ingredients(model.fingerprint, size, dtype), images)
     for number, segment in enumerate(storyboard.segments):
         settings = merge(over, segment.settings, storyboard.settings, under)
         layout.add_segment(
@@ -209,7 +147,7 @@ def _film_size(settings: Settings, model: ModelIdentity) -> tuple[int, int]:
 class _Layout:
     """The targets laid out so far; it grows by one segment at a time."""
 
-    def __init__(self, ground: Mapping[str, Any], images: Mapping[str, str]) -> None:
+    def __init__(self, ground: Ingredients, images: Mapping[str, str]) -> None:
         self.targets: list[FramePlan] = []
         self._ground = ground
         self._images = images
@@ -226,36 +164,36 @@ class _Layout:
         opens_chain = start == 0 or segment.start == "cut"
         if opens_chain:
             self._chain_start = start
-            self._add_key_frame(_seeded(request, frame_seed(seed, 0)), image)
-        if len(self._shown) == start + segment.frames:
-            return
-        anchor = self._anchor(segment, opens_chain)
-        for index in range(len(self._shown), start + segment.frames):
+            self._add_key_frame(replace(request, seed=frame_seed(seed, 0)), image)
+        rest = range(len(self._shown), start + segment.frames)
+        anchor = self._anchor(segment, opens_chain) if rest else ""
+        for index in rest:
             noise = frame_seed(seed, index - self._chain_start)
-            self._add_next_frame(_seeded(request, noise), anchor)
+            self._add_next_frame(replace(request, seed=noise), anchor)
 
     def _add_key_frame(self, request: FrameRequest, image: str | None) -> None:
         if image is None:
-            self._add("key", _drawn(request), request=request)
+            self._add("key", key_frame_ingredients(self._ground, request), request=request)
         else:
-            self._add("image", {"image": self._images[image]}, image=image)
+            self._add("image", image_ingredients(self._ground, self._images[image]), image=image)
 
     def _add_next_frame(self, request: FrameRequest, anchor: str) -> None:
-        # Until two frames exist, copies of the key frame stand in for them (Sec. 3.1).
-        before = self._shown[-1].key, self._shown[max(self._chain_start, len(self._shown) - 2)].key
-        ingredients = _drawn(request) | {"references": list(before), "anchor": anchor}
-        self._add("next", ingredients, request=request, references=before, anchor=anchor)
+        # Until two frames exist, the key frame stands in for the missing one (Sec. 3.1).
+        before = max(self._chain_start, len(self._shown) - 2)
+        references = self._shown[-1].key, self._shown[before].key
+        ingredients = next_frame_ingredients(self._ground, request, references, anchor)
+        self._add("next", ingredients, request=request, references=references, anchor=anchor)
 
     def _anchor(self, segment: Segment, opens_chain: bool) -> str:
-        """Return the key of a segment's anchor frame (App. D when the storyboard names none)."""
+        """Return the key of a segment's anchor frame, after App. D where the segment names none."""
         choice = segment.anchor or ("key" if opens_chain else "previous")
         start = self._segment_starts[-1]
         if isinstance(choice, FrameAnchor):
             return self._frame_anchor(choice)
-        if choice == "previous" and start > 0:
-            return self._shown[start - 1].key
         if choice == "first":
             return self._shown[0].key
+        if choice == "previous" and start > 0:
+            return self._shown[start - 1].key
         if choice in ("key", "previous"):
             return self._shown[self._chain_start].key
         return self._image_anchor(choice)
@@ -263,7 +201,7 @@ class _Layout:
     def _frame_anchor(self, choice: FrameAnchor) -> str:
         if choice.segment <= len(self._segment_starts):
             index = self._segment_starts[choice.segment - 1] + choice.frame - 1
-            if index < len(self._shown) and self._segment_of(index) == choice.segment - 1:
+            if index < len(self._shown) and self._shown[index].segment == choice.segment - 1:
                 return self._shown[index].key
         raise UsageError(
             f"segment {len(self._segment_starts)}: its anchor, frame {choice.frame} of segment"
@@ -271,36 +209,25 @@ class _Layout:
             "Name a frame of an earlier segment, or `anchor: previous`.",
         )
 
-    def _segment_of(self, index: int) -> int:
-        return self._shown[index].segment
-
     def _image_anchor(self, path: str) -> str:
-        ingredients = {"image": self._images[path]}
-        key = key_of(self._complete("image", ingredients))
-        if all(target.key != key for target in self.targets if target.role == "image"):
+        ingredients = image_ingredients(self._ground, self._images[path])
+        key = key_of(ingredients)
+        if all(target.key != key for target in self.targets):
             self._add("image", ingredients, image=path, shown=False)
         return key
 
-    def _complete(self, role: Role, ingredients: Mapping[str, Any]) -> dict[str, Any]:
-        return {"role": role, **self._ground, **ingredients}
-
     def _add(
-        self, role: Role, ingredients: Mapping[str, Any], *, shown: bool = True, **made_from: Any
+        self, role: Role, ingredients: Ingredients, *, shown: bool = True, **made_from: Any
     ) -> None:
-        complete = self._complete(role, ingredients)
         target = FramePlan(
             index=len(self._shown) if shown else -1,
             segment=len(self._segment_starts) - 1,
             role=role,
             chain_index=len(self._shown) - self._chain_start if shown else 0,
-            key=key_of(complete),
-            ingredients=complete,
+            key=key_of(ingredients),
+            ingredients=ingredients,
             **made_from,
         )
         self.targets.append(target)
         if shown:
             self._shown.append(target)
-
-
-def _seeded(request: FrameRequest, seed: int) -> FrameRequest:
-    return FrameRequest(request.prompt, seed, request.size, request.sampling)

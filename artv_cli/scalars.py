@@ -8,8 +8,8 @@ sentence that begins with the field's name: "must be a whole number from 1 to 10
 
 from __future__ import annotations
 
-import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -32,14 +32,14 @@ _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|min)?")
 _SECONDS = {"ms": Fraction(1, 1000), None: Fraction(1), "s": Fraction(1), "min": Fraction(60)}
 
 
-class Kind:
+class Kind(ABC):
     """A value's parser and JSON Schema, for use inside `Annotated`."""
 
     schema: ClassVar[Mapping[str, Any]] = {}
 
+    @abstractmethod
     def parse(self, value: object) -> Any:
         """Return the value; ValueError with the rest of a sentence when it cannot be read."""
-        raise NotImplementedError
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of what a storyboard may say here."""
@@ -61,15 +61,12 @@ class Whole(Kind):
     low: int
     high: int
 
-    def parse(self, value: object) -> int:
-        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-            value = int(value)
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and self.low <= value <= self.high
-        ):
-            return value
+    def parse(self, value: Any) -> int:
+        digits = isinstance(value, str) and _WHOLE.fullmatch(value.strip())
+        if digits or (isinstance(value, int) and not isinstance(value, bool)):
+            number = int(value)
+            if self.low <= number <= self.high:
+                return number
         raise ValueError(
             f"must be a whole number from {self.low} to {self.high}, not {shown(value)}"
         )
@@ -85,12 +82,12 @@ class Number(Kind):
     low: float
     high: float
 
-    def parse(self, value: object) -> float:
-        if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
-            value = float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if math.isfinite(value) and self.low <= value <= self.high:
-                return float(value)
+    def parse(self, value: Any) -> float:
+        digits = isinstance(value, str) and _DECIMAL.fullmatch(value.strip())
+        if digits or (isinstance(value, int | float) and not isinstance(value, bool)):
+            number = float(value)
+            if self.low <= number <= self.high:  # false for NaN
+                return number
         raise ValueError(f"must be a number from {self.low:g} to {self.high:g}, not {shown(value)}")
 
     def json_schema(self) -> dict[str, Any]:

@@ -188,9 +188,9 @@ def flag_settings(**flags: object) -> Settings:
     UsageError names the flag, such as `--noise-level`.
     """
     said = {name: value for name, value in flags.items() if value is not None}
-    if isinstance(said.get("guidance"), str):
+    if isinstance(said.get("guidance"), str | int | float):
         said["guidance"] = _guidance(str(said["guidance"]))
-    return _settings(said, lambda loc: "--" + str(loc[0]).replace("_", "-"))
+    return _settings(said, lambda name: "--" + name.replace("_", "-").replace(".", ": "))
 
 
 def environment_settings(environ: Mapping[str, str]) -> Settings:
@@ -201,7 +201,7 @@ def environment_settings(environ: Mapping[str, str]) -> Settings:
     said = {name: environ.get(variable) for name, variable in VARIABLES.items()}
     return _settings(
         _nested({name: text for name, text in said.items() if text}),
-        lambda loc: VARIABLES[".".join(map(str, loc))],
+        VARIABLES.__getitem__,
     )
 
 
@@ -218,7 +218,7 @@ def file_settings(path: Path) -> Settings:
         raise UsageError(f"{path} is not TOML: {error}", "Correct it there.") from None
     except (UnicodeDecodeError, RecursionError, ValueError):
         raise UsageError(f"{path} is not TOML in UTF-8.", "Save it as plain UTF-8 text.") from None
-    settings = _settings(said, lambda loc: f"{path}: {'.'.join(map(str, loc))}")
+    settings = _settings(said, lambda name: f"{path}: {name}")
     if settings.cache is None:
         return settings
     return settings.model_copy(update={"cache": path.parent / settings.cache})
@@ -262,13 +262,18 @@ def _guidance(text: str) -> dict[str, object]:
     return {key.strip(): value for key, _, value in pairs}
 
 
-def _settings(said: Mapping[str, Any], where: Callable[[tuple[int | str, ...]], str]) -> Settings:
-    """Validate what somebody said; UsageError with one line for each bad value."""
+def _settings(said: Mapping[str, object], subject: Callable[[str], str]) -> Settings:
+    """Validate what somebody said; UsageError with one line for each bad value.
+
+    `subject` turns a dotted name into what the line is about.
+    """
     try:
         return Settings.model_validate(said)
     except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_url=False):
-            model = GuidanceSettings if len(problem["loc"]) > 1 else Settings
-            lines.append(f"{where(problem['loc'])}: {sentence(problem, model.model_fields)}")
-        raise UsageError("\n".join(lines)) from None
+        raise UsageError("\n".join(_complaints(error, subject))) from None
+
+
+def _complaints(error: ValidationError, subject: Callable[[str], str]) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        model = GuidanceSettings if len(problem["loc"]) > 1 else Settings
+        yield sentence(problem, model.model_fields, subject(".".join(map(str, problem["loc"]))))

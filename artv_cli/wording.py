@@ -17,8 +17,8 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{_cut(', '.join(str(v)[:40] for v in value[:8]))}]"
     if isinstance(value, str):
-        return ascii(_cut(value)) if not value.isprintable() else f"'{_cut(value)}'"
-    return _cut(str(value)) if not isinstance(value, int) or abs(value) < 1 << 64 else "that"
+        return f"'{_cut(value)}'" if value.isprintable() else ascii(_cut(value))
+    return "so much" if isinstance(value, int) and abs(value) >= 1 << 64 else _cut(str(value))
 
 
 def _cut(text: str) -> str:
@@ -31,9 +31,13 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-def sentence(error: ErrorDetails, known: Iterable[str] = ()) -> str:
-    """Return one plain sentence for a pydantic error; `known` are the keys allowed at its place."""
-    subject = _subject(error["loc"])
+def sentence(error: ErrorDetails, known: Iterable[str] = (), subject: str = "") -> str:
+    """Return one plain sentence for a pydantic error.
+
+    `known` are the keys allowed at its place; `subject` is what the sentence is about, by default
+    the key's name.
+    """
+    subject = subject or _subject(error["loc"])
     match error["type"]:
         case "value_error":
             return f"{subject} {error['ctx']['error']}"
@@ -42,7 +46,7 @@ def sentence(error: ErrorDetails, known: Iterable[str] = ()) -> str:
         case "extra_forbidden":
             known = list(known)
             hint = did_you_mean(error["loc"][-1], known) or f"; known here: {', '.join(known)}"
-            return f"unknown key {subject}{hint}"
+            return f"{subject} is not a known key{hint}"
         case "list_type" | "tuple_type":
             return f"{subject} must be a list, not {shown(error['input'])}"
         case _:

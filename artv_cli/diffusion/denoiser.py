@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from artv_cli.diffusion.guidance import Branch, guide
@@ -36,7 +35,8 @@ class Prediction(NamedTuple):
     dynamic: Tensor  # (b, c, h, w): the dynamic noise
 
 
-# (y_t (n*b, c, h, w) branch by branch, timestep) -> Prediction of the same n*b
+# (y_t (n*b, c, h, w) branch by branch, timestep) -> Prediction of the same n*b. Where guidance is
+# on the dynamic part, only the full branch's mask is read: the first b will do.
 NoisePredictor = Callable[[Tensor, int], Prediction]
 
 
@@ -63,8 +63,12 @@ def static_noise(
 
 
 def compose_noise(mask: Tensor, static: Tensor, dynamic: Tensor) -> Tensor:
-    """Return m * eps_static + (1 - m) * eps_dynamic (Eq. 7); mask (b, 1, h, w)."""
-    return torch.lerp(dynamic, static, mask)
+    """Return m * eps_static + (1 - m) * eps_dynamic (Eq. 7).
+
+    `mask`: (b, 1, h, w) in [0, 1]; `static` and `dynamic`: (b, c, h, w). A mask of 1 or 0 returns
+    the one or the other exactly.
+    """
+    return mask * static + (1 - mask) * dynamic
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,10 +96,9 @@ class Denoiser:
         sigma = self.schedule.sigmas[timestep].item()
         y_t = x / math.sqrt(1 + sigma**2)
 
-        num_branches = len(self.branches)
-        mask, noise = self.predict(y_t.repeat(num_branches, 1, 1, 1), timestep)
-        masks = mask.to(x).unflatten(0, (num_branches, -1))  # (n, b, 1, h, w)
-        dynamic = x - sigma * noise.to(x).unflatten(0, (num_branches, -1))  # (n, b, c, h, w)
+        mask, noise = self.predict(y_t.repeat(len(self.branches), 1, 1, 1), timestep)
+        masks = mask.to(x).split(len(x))  # n of (b, 1, h, w)
+        dynamic = [x - sigma * part for part in noise.to(x).split(len(x))]  # n of (b, c, h, w)
 
         static = self._static(x, y_t, sigma)
         if self.guidance.on == "composed":
@@ -105,7 +108,7 @@ class Denoiser:
                 for branch, m, d in zip(self.branches, masks, dynamic, strict=True)
             ]
             return guide(composed, self.branches, self.guidance)
-        guided = guide(list(dynamic), self.branches, self.guidance, limit=DYNAMIC_LIMIT)
+        guided = guide(dynamic, self.branches, self.guidance, limit=DYNAMIC_LIMIT)
         return _blend(masks[0], static, guided)
 
     def _static(self, x: Tensor, y_t: Tensor, sigma: float) -> Tensor | None:
@@ -121,5 +124,5 @@ class Denoiser:
 
 
 def _blend(mask: Tensor, static: Tensor | None, dynamic: Tensor) -> Tensor:
-    """Return m * D_static + (1 - m) * D_dynamic: Eq. 7 on denoised latents."""
-    return dynamic if static is None else torch.lerp(dynamic, static, mask)
+    """Return m * D_static + (1 - m) * D_dynamic: Eq. 7 on what each noise denoises to."""
+    return dynamic if static is None else compose_noise(mask, static, dynamic)

@@ -35,7 +35,7 @@ class ReferenceAdapter(FullAdapter):
         self._start_silent()
 
     def forward(self, references: Tensor) -> list[Tensor]:
-        """Map `references` (b, 2c, h, w) to features, the l-th of them (b, channels[l], h/2^l, w/2^l)."""
+        """Map `references` (b, 2c, h, w) to one feature map per level, each half the last."""
         return super().forward(references)
 
     def _start_silent(self) -> None:

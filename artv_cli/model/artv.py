@@ -9,8 +9,8 @@ Legend: b batch, c latent channels, h w latent size, n text tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -36,16 +36,57 @@ MASK_UNET: dict[str, Any] = {
 }
 
 
+class PreparedText(NamedTuple):
+    """The keys and values of a batch of prompts, for each network's attention layers."""
+
+    dynamic: list[list[KeysValues]]
+    mask: list[list[KeysValues]]
+
+
 @dataclass(frozen=True)
 class Conditions:
     """A batch of prepared conditions for both networks.
 
-    `has_reference` (b, 1, 1, 1) is 0 where the references are blank: there is nothing to copy.
+    `mask` may cover only the first rows of the batch. `has_reference` (b, 1, 1, 1) is 0 where the
+    references are blank: there is nothing to copy.
     """
 
     dynamic: NetworkConditions
     mask: NetworkConditions
     has_reference: Tensor
+
+    def without_references(self, blank: Conditions) -> Conditions:
+        """Return these conditions with the blank references of `blank`."""
+        return Conditions(
+            replace(self.dynamic, references=blank.dynamic.references),
+            replace(self.mask, references=blank.mask.references),
+            blank.has_reference,
+        )
+
+    def without_anchor(self, blank: Conditions) -> Conditions:
+        """Return these conditions with the blank anchor of `blank`."""
+        return replace(
+            self,
+            dynamic=replace(self.dynamic, anchor=blank.dynamic.anchor),
+            mask=replace(self.mask, anchor=blank.mask.anchor),
+        )
+
+    def with_text(self, text: PreparedText) -> Conditions:
+        """Return these conditions with another prompt."""
+        return replace(
+            self,
+            dynamic=replace(self.dynamic, text=text.dynamic),
+            mask=replace(self.mask, text=text.mask),
+        )
+
+
+def stack(rows: Sequence[Conditions], *, masks: int) -> Conditions:
+    """Concatenate conditions along the batch, with those of Φ_mask for the first `masks` rows."""
+    return Conditions(
+        _stack_network([row.dynamic for row in rows]),
+        _stack_network([row.mask for row in rows[:masks]]),
+        torch.cat([row.has_reference for row in rows]),
+    )
 
 
 class ArtV(nn.Module):
@@ -56,19 +97,17 @@ class ArtV(nn.Module):
         self.dynamic = dynamic
         self.mask = mask
 
-    @property
-    def networks(self) -> tuple[ConditionedUNet, ConditionedUNet]:
-        """Both networks, in the order in which prepared parts list them."""
-        return self.dynamic, self.mask
+    def prepare_text(self, text: Tensor) -> PreparedText:
+        """Prepare the text encoder's states (b, n, context width): once per prompt."""
+        return PreparedText(self.dynamic.prepare_text(text), self.mask.prepare_text(text))
 
     def prepare(
-        self, references: Tensor, anchor: Tensor, text: Tensor, noise_level: Tensor
+        self, references: Tensor, anchor: Tensor, text: PreparedText, noise_level: Tensor
     ) -> Conditions:
-        """Prepare what does not change between denoising steps.
+        """Prepare what does not change between denoising steps: once per frame.
 
         references: (b, 2c, h, w) y_{i-1} and y_{i-2}, noise-augmented; zeros where blank.
         anchor: (b, c, h, w), noise-augmented; zeros where blank.
-        text: (b, n, context width) states of the text encoder.
         noise_level: (b,) integers in [0, 999], the level of the augmentation.
         """
         has_reference = references.flatten(1).ne(0).any(dim=1).to(references.dtype)
@@ -76,50 +115,25 @@ class ArtV(nn.Module):
             NetworkConditions(
                 network.prepare_references(references),
                 network.prepare_anchor(anchor),
-                network.prepare_text(text),
+                prepared,
                 network.prepare_level(noise_level),
             )
-            for network in self.networks
+            for network, prepared in ((self.dynamic, text.dynamic), (self.mask, text.mask))
         )
         return Conditions(dynamic, mask, has_reference[:, None, None, None])
 
     def forward(
         self, y_t: Tensor, timestep: Tensor, conditions: Conditions
     ) -> tuple[Tensor, Tensor]:
-        """Return the mask (b, 1, h, w) in [0, 1] and the dynamic noise (b, c, h, w).
+        """Return the mask (rows, 1, h, w) in [0, 1] and the dynamic noise (b, c, h, w).
 
-        y_t: (b, c, h, w) noised latents of Eq. 5; timestep: (b,) integers in [0, 999].
+        y_t: (b, c, h, w) noised latents of Eq. 5; timestep: (b,) integers in [0, 999]. The mask
+        has as many rows as `conditions.mask`.
         """
         dynamic_noise = self.dynamic(y_t, timestep, conditions.dynamic)
-        mask = self.mask(y_t, timestep, conditions.mask).sigmoid()
-        return mask * conditions.has_reference, dynamic_noise
-
-
-def stack(rows: Sequence[Conditions]) -> Conditions:
-    """Concatenate conditions along the batch."""
-    return Conditions(
-        _stack_network([row.dynamic for row in rows]),
-        _stack_network([row.mask for row in rows]),
-        torch.cat([row.has_reference for row in rows]),
-    )
-
-
-def branch(full: Conditions, blank: Conditions, *, reference: bool, anchor: bool, text: bool) -> Conditions:
-    """Pick each condition from `full` where asked for, from `blank` elsewhere."""
-
-    def pick(given: NetworkConditions, empty: NetworkConditions) -> NetworkConditions:
-        return NetworkConditions(
-            given.references if reference else empty.references,
-            given.anchor if anchor else empty.anchor,
-            given.text if text else empty.text,
-            given.level,
-        )
-
-    return Conditions(
-        pick(full.dynamic, blank.dynamic),
-        pick(full.mask, blank.mask),
-        full.has_reference if reference else blank.has_reference,
-    )
+        rows = len(conditions.mask.level)
+        mask = self.mask(y_t[:rows], timestep[:rows], conditions.mask).sigmoid()
+        return mask * conditions.has_reference[:rows], dynamic_noise
 
 
 def _stack_network(rows: Sequence[NetworkConditions]) -> NetworkConditions:

@@ -60,9 +60,7 @@ class ConditionedUNet(ModelMixin, ConfigMixin):
         self.unet = UNet2DConditionModel(**{**unet_config, "num_class_embeds": NOISE_LEVELS})
         config = self.unet.config
         self.adapter = ReferenceAdapter(config.in_channels, config.block_out_channels)
-        self.anchor = AnchorPath(
-            config.in_channels, self._anchor_layers(), config.norm_num_groups
-        )
+        self.anchor = AnchorPath(config.in_channels, self._anchor_layers(), config.norm_num_groups)
         nn.init.zeros_(self.unet.class_embedding.weight)
 
     @property

@@ -35,13 +35,14 @@ class Character:
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene: the phrases that name it, and the media that it offers.
+    """A scene: phrases that name it, those that only a journey has, and the media that it offers.
 
     `horizon` is where the ground (or the sea) begins, as a fraction of the height.
     """
 
     name: str
     phrases: tuple[str, ...]
+    along: tuple[str, ...]
     media: tuple[Medium, ...]
     horizon: float = 0.5
 
@@ -91,26 +92,72 @@ _OUTDOORS: tuple[Medium, ...] = ("land", "air")
 _SCENES = (
     Scene(
         "meadow",
-        ("across a meadow", "in a meadow", "on the grass", "in a green field", "over the meadow"),
+        ("in a meadow", "in the meadow", "on the grass", "in a green field"),
+        ("across a meadow", "across the meadow", "over the grass"),
         _OUTDOORS,
         0.48,
     ),
-    Scene("forest", ("in a forest", "through the forest", "in the woods"), _OUTDOORS, 0.5),
+    Scene(
+        "forest",
+        ("in a forest", "in the forest", "in the woods"),
+        ("through a forest", "through the forest", "through the woods"),
+        _OUTDOORS,
+    ),
     Scene(
         "autumn",
-        ("in an autumn wood", "in the autumn forest", "in autumn", "among autumn leaves"),
+        ("in an autumn forest", "in the autumn woods", "in autumn", "among autumn leaves"),
+        ("through the autumn forest",),
         _OUTDOORS,
         0.45,
     ),
-    Scene("snow", ("in the snow", "through the snow", "over the snow", "in winter"), _OUTDOORS),
-    Scene("desert", ("in a desert", "across the desert", "on the desert sand"), _OUTDOORS),
-    Scene("beach", ("on a beach", "along the beach", "at the beach"), _OUTDOORS, 0.55),
-    Scene("night", ("at night", "in the night", "under the stars", "in the moonlight"), _OUTDOORS),
-    Scene("sunset", ("at sunset", "in the sunset", "in the evening"), _OUTDOORS, 0.55),
-    Scene("city", ("in a city", "through the city", "in town", "on a street"), _OUTDOORS, 0.62),
-    Scene("sea", ("on the sea", "at sea", "over the sea", "over the waves"), ("surface", "air")),
-    Scene("underwater", ("underwater", "under water", "in the deep sea"), ("water",), 0.85),
-    Scene("space", ("in space", "in outer space", "among the stars"), ("space",), 1.0),
+    Scene("snow", ("in the snow", "in winter"), ("through the snow", "across the snow"), _OUTDOORS),
+    Scene(
+        "desert",
+        ("in a desert", "in the desert", "on the sand"),
+        ("across the desert", "through a desert"),
+        _OUTDOORS,
+    ),
+    Scene(
+        "beach",
+        ("on a beach", "on the beach", "at the beach"),
+        ("along the beach",),
+        _OUTDOORS,
+        0.55,
+    ),
+    Scene(
+        "night",
+        ("at night", "at night", "under the stars", "in the moonlight"),
+        ("through the night",),
+        _OUTDOORS,
+    ),
+    Scene("sunset", ("at sunset", "at sunset", "in the evening"), (), _OUTDOORS, 0.55),
+    Scene(
+        "city",
+        ("in a city", "in the city", "in town"),
+        ("through a city", "through the city"),
+        _OUTDOORS,
+        0.62,
+    ),
+    Scene(
+        "sea",
+        ("on the sea", "at sea", "on the water"),
+        ("across the sea", "over the waves"),
+        ("surface", "air"),
+    ),
+    Scene(
+        "underwater",
+        ("underwater", "under water", "in the deep sea"),
+        ("through the deep sea",),
+        ("water",),
+        0.85,
+    ),
+    Scene(
+        "space",
+        ("in space", "in outer space", "among the stars"),
+        ("through space",),
+        ("space",),
+        1.0,
+    ),
 )
 
 SCENES: dict[str, Scene] = {scene.name: scene for scene in _SCENES}

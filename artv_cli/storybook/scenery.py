@@ -90,10 +90,10 @@ LOOKS: dict[str, Look] = {
         (Layer("houses", "a9b4c6", 0.46), Layer("houses", "7b8aa3", 0.3)),
         grain=(12, 3),
     ),
-    "sea": Look(
-        ("5db1ee", "d9effb"), ("3a93cf", "1d5c9c"), clouds=0.9, grain=(26, 5)
+    "sea": Look(("5db1ee", "d9effb"), ("3a93cf", "1d5c9c"), clouds=0.9, grain=(26, 5)),
+    "underwater": Look(
+        ("4fc3e6", "0d4f8f"), ("5a8a94", "3f6d7c"), (Layer("hills", "1b5f8c", 0.1),)
     ),
-    "underwater": Look(("4fc3e6", "0d4f8f"), ("5a8a94", "3f6d7c"), (Layer("hills", "1b5f8c", 0.1),)),
     "space": Look(("0a0a22", "191238"), ("191238", "191238"), stars=True),
 }
 
@@ -173,9 +173,7 @@ def _paint(scene: str, size: tuple[int, int], generator: Generator) -> Tensor:
     return _over(canvas, ground, (rows - horizon) * height + 0.5)
 
 
-def _sky(
-    canvas: Tensor, look: Look, rows: Tensor, columns: Tensor, generator: Generator
-) -> Tensor:
+def _sky(canvas: Tensor, look: Look, rows: Tensor, columns: Tensor, generator: Generator) -> Tensor:
     size = (canvas.shape[1], canvas.shape[2])
     if look.stars:
         canvas = canvas + _stars(size, generator)

@@ -124,7 +124,12 @@ def _captions(script: Script, rng: random.Random) -> tuple[str, ...]:
     if script.switch == length:
         return (first,) * length
     second = caption(
-        script.character, script.motions[-1], script.scene, rng, after=script.motions[0]
+        script.character,
+        script.motions[-1],
+        script.scene,
+        rng,
+        continuing=True,
+        after=script.motions[0],
     )
     return (first,) * script.switch + (second,) * (length - script.switch)
 
@@ -192,9 +197,7 @@ def _shadows(path: list[Pose], size: tuple[int, int]) -> Tensor:
     for pose in path:
         strength = 0.45 * math.exp(-3 * max(0.0, pose.ground - pose.feet))
         reach = 0.36 * pose.size * abs(pose.stretch)
-        across.append(
-            strength * torch.exp(-(((columns - pose.x * width / height) / reach) ** 4))
-        )
+        across.append(strength * torch.exp(-(((columns - pose.x * width / height) / reach) ** 4)))
         down.append(torch.exp(-(((rows - pose.ground) / (0.07 * pose.size)) ** 2)))
     return (torch.stack(down)[:, :, None] * torch.stack(across)[:, None, :])[:, None]
 

@@ -1,0 +1,164 @@
+"""The command line: `artv`. Commands are thin; exit codes are given here and nowhere else.
+
+::
+
+    0 done   1 failed   2 usage or storyboard   3 model missing or unusable
+    4 another process holds the story   5 no space or output not writable   130 interrupted
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from artv_cli import __version__
+from artv_cli.commands import cache, doctor, models, render, storyboard
+from artv_cli.commands.options import grouped, with_signature
+from artv_cli.console import emit, say
+from artv_cli.errors import ArtvError, ModelError, StorageError, StoryLocked, UsageError
+
+EXIT_CODES: dict[type[BaseException], int] = {
+    UsageError: 2,
+    ModelError: 3,
+    StoryLocked: 4,
+    StorageError: 5,
+    ArtvError: 1,
+    KeyboardInterrupt: 130,
+    BrokenPipeError: 0,  # whoever read the result has had enough of it
+    BaseException: 1,
+}
+"""The first class that an exception belongs to, in its own method resolution order, decides."""
+
+Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Show the traceback of an error.")]
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code that says what kind of failure `error` is."""
+    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+
+
+def reported(command: Callable[..., None]) -> Callable[..., None]:
+    """Return `command` as Typer runs it: with `--debug`, and every failure one sentence."""
+    spread = grouped(command)
+
+    @functools.wraps(spread)
+    def run(*, debug: bool, **values: Any) -> None:
+        try:
+            spread(**values)
+            sys.stdout.flush()
+        except (typer.Exit, SystemExit):
+            raise
+        except BaseException as error:
+            _report(error, debug)
+            raise typer.Exit(exit_code(error)) from None
+
+    flag = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False)
+    flag = flag.replace(annotation=Debug)
+    return with_signature(run, [*inspect.signature(spread).parameters.values(), flag])
+
+
+def _report(error: BaseException, debug: bool) -> None:
+    """Say on standard error what went wrong, and what to do next."""
+    if isinstance(error, BrokenPipeError):
+        _drop_stdout()
+        return
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        say(f"\nstopped; every finished frame is kept. To go on:\n  {_same_command()}")
+    elif isinstance(error, ArtvError):
+        say(f"error: {error}", "red")
+    else:
+        what = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0]
+        say(f"error: something unexpected happened ({what}); re-run with --debug to see where")
+
+
+def _same_command() -> str:
+    """Return what a person types to run this again: a second run goes on where this one stopped."""
+    arguments = sys.argv[1:]
+    again = shlex.join(["artv", *arguments])
+    return f"{again} < STORYBOARD" if "-" in arguments else again
+
+
+def _drop_stdout() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush cannot fail."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+
+
+def _app(help: str) -> typer.Typer:
+    return typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _add(group: typer.Typer, panel: str | None, *commands: Callable[..., None]) -> None:
+    for command in commands:
+        group.command(command.__name__, rich_help_panel=panel)(reported(command))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        emit(f"artv {__version__}")
+        raise typer.Exit()
+
+
+_ABOUT = """Long-video storytelling: a storyboard becomes a film, frame by frame.
+
+artv init                       write a storyboard to start from
+artv story story.yaml           render it, reusing every frame that is there
+artv t2v "a cat jumps"          make a clip from one sentence
+
+A render that was stopped goes on when the same command is run again.
+"""
+
+app = _app(_ABOUT)
+
+
+@app.callback()
+def artv(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version and stop.",
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+_add(app, "Render", render.story, render.animate, render.t2v, render.export)
+_add(app, "Storyboards", storyboard.plan, storyboard.check, storyboard.init, storyboard.schema)
+
+_cache = _app("Look after the cache of frames.")
+_add(_cache, None, cache.ls, cache.verify, cache.prune)
+app.add_typer(_cache, name="cache", rich_help_panel="Housekeeping")
+
+_models = _app("Look at the models that artv can use.")
+_add(_models, None, models.ls, models.show)
+app.add_typer(_models, name="models", rich_help_panel="Housekeeping")
+
+_add(app, "Housekeeping", doctor.doctor)
+
+
+def main() -> None:
+    """Run artv from the command line; a polite kill counts as an interrupt."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app(prog_name="artv")

@@ -1,0 +1,125 @@
+"""Commands that end in a film: story, animate, t2v, export."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from artv_cli.commands.options import FilmOptions, FrameOptions, Source, TalkOptions, WorkOptions
+from artv_cli.commands.sources import STDIN, clip_request, story_request
+from artv_cli.console import Talk, duration, emit, emit_json
+from artv_cli.export import Output
+from artv_cli.story import Observer, StoryReport, StoryRequest, export_story, render_story
+
+Prompt = Annotated[str, typer.Argument(help="What the clip shows.", show_default=False)]
+Frames = Annotated[
+    int, typer.Option(help="How many frames the clip has.", metavar="N", min=1, max=100_000)
+]
+_CLIP_FRAMES = 24
+
+
+def story(
+    file: Source, film: FilmOptions, frames: FrameOptions, work: WorkOptions, talk: TalkOptions
+) -> None:
+    """Render a storyboard into a film, reusing every frame that is there.
+
+    artv story story.yaml
+    artv story story.yaml -o film.gif --steps 50
+    artv story film.mp4 -o again.mp4
+
+    The same command again goes on where a stopped one left off, and after an
+    edit draws only what the edit changed. The film is written to the current
+    folder unless -o says otherwise.
+    """
+    over = frames.settings(fps=film.fps, **dataclasses.asdict(work))
+    stem = "story" if file == STDIN else Path(file).stem
+    _make(render_story, story_request(file, over), film.target(Path(f"{stem}.mp4")), talk)
+
+
+def animate(
+    image: Annotated[Path, typer.Argument(help="The first frame: PNG, JPEG or WebP.")],
+    prompt: Prompt,
+    film: FilmOptions,
+    options: FrameOptions,
+    work: WorkOptions,
+    talk: TalkOptions,
+    frames: Frames = _CLIP_FRAMES,
+) -> None:
+    """Bring a picture to life.
+
+    artv animate cat.png "the cat jumps"
+    artv animate cat.png "the cat walks left" -o cat.gif --frames 32
+
+    The picture is the first frame, cropped to the film's shape and scaled to
+    its size.
+    """
+    over = options.settings(fps=film.fps, **dataclasses.asdict(work))
+    request = clip_request(prompt, frames, over, image)
+    _make(render_story, request, film.target(Path(f"{image.stem}.mp4")), talk)
+
+
+def t2v(
+    prompt: Prompt,
+    film: FilmOptions,
+    options: FrameOptions,
+    work: WorkOptions,
+    talk: TalkOptions,
+    frames: Frames = _CLIP_FRAMES,
+) -> None:
+    """Make a clip from one sentence: text to video.
+
+    artv t2v "a rocket flies up at night"
+    artv t2v "a cat jumps in a meadow" --seed 3 -o cat.gif
+
+    The film is named after the prompt unless -o says otherwise.
+    """
+    over = options.settings(fps=film.fps, **dataclasses.asdict(work))
+    request = clip_request(prompt, frames, over)
+    _make(render_story, request, film.target(Path(f"{slug(prompt)}.mp4")), talk)
+
+
+def export(file: Source, film: FilmOptions, frames: FrameOptions, talk: TalkOptions) -> None:
+    """Write a film again from the cache alone, without a model.
+
+    artv export story.yaml -o film.gif
+    artv export story.yaml -o film.mp4 --fps 12
+    artv export story.yaml -o frames/
+
+    Give the flags that the story was rendered with: they decide which frames are meant.
+    """
+    over = frames.settings(fps=film.fps)
+    stem = "story" if file == STDIN else Path(file).stem
+    _make(export_story, story_request(file, over), film.target(Path(f"{stem}.mp4")), talk)
+
+
+def slug(prompt: str) -> str:
+    """Return a file name made of a prompt's first words."""
+    words = re.findall(r"\w+", prompt.lower())
+    return "-".join(words)[:60].rstrip("-") or "clip"
+
+
+def _make(
+    work: Callable[[StoryRequest, Output, Observer], StoryReport],
+    request: StoryRequest,
+    output: Output,
+    talk: TalkOptions,
+) -> None:
+    with Talk(quiet=talk.quiet) as observer:
+        report = work(request, output, observer)
+    if talk.json:
+        emit_json(dataclasses.asdict(report) | {"output": str(report.output)})
+        return
+    observer.say(_summary(report))
+    emit(str(report.output))
+
+
+def _summary(report: StoryReport) -> str:
+    pace = report.seconds_per_frame
+    each = "" if pace is None else f" ({pace:.2f} s/frame)"
+    drawn = f"{report.rendered} rendered, {report.reused} reused"
+    return f"{report.frames} frames: {drawn}, {duration(report.seconds)}{each}"

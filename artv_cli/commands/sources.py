@@ -1,0 +1,101 @@
+"""Where a command's storyboard and settings come from: files, standard input, films, arguments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+from pydantic import ValidationError
+
+from artv_cli.errors import UsageError
+from artv_cli.recipe import read_recipe
+from artv_cli.settings import Settings, environment_settings, file_settings, merge
+from artv_cli.story import StoryRequest
+from artv_cli.storyboard import Segment, Storyboard, load_storyboard, parse_storyboard
+from artv_cli.wording import sentence
+from artv_cli.yaml_source import MAX_BYTES
+
+STDIN = "-"
+PROJECT_FILE = "artv.toml"
+_FILMS = {".mp4", ".gif", ".webp", ".json"}
+
+
+def story_request(file: str, over: Settings) -> StoryRequest:
+    """Return the request for a storyboard file, for `-`, or for a film that carries its recipe.
+
+    Frames are kept beside the file; for standard input, in the current folder.
+    """
+    if file == STDIN:
+        text = sys.stdin.buffer.read(MAX_BYTES + 1)
+        return _request(parse_storyboard(text, name="<stdin>", folder=Path()), Path(), over)
+    path = Path(file)
+    if path.is_dir() or path.suffix.lower() in _FILMS:
+        return _film_request(path, over)
+    return _request(load_storyboard(path), path.parent, over)
+
+
+def clip_request(
+    prompt: str, frames: int, over: Settings, image: Path | None = None
+) -> StoryRequest:
+    """Return the request for one segment, kept in the current folder; UsageError for bad words."""
+    try:
+        storyboard = Storyboard(
+            segments=(Segment(prompt=prompt, frames=frames),),
+            image=None if image is None else image.name,
+            name=prompt if image is None else str(image),
+            folder=Path() if image is None else image.parent,
+        )
+    except ValidationError as error:
+        problems = (sentence(problem) for problem in error.errors(include_url=False))
+        raise UsageError("\n".join(problems)) from None
+    return _request(storyboard, Path(), over)
+
+
+def surroundings(folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Settings]:
+    """Return the settings around a storyboard in `folder`, by source, from winner to loser.
+
+    The project file stands beside the storyboard, or else in the current folder.
+    """
+    project, user = config_files(folder)
+    return {
+        "environment": environment_settings(environ),
+        str(project): file_settings(project),
+        str(user): file_settings(user),
+    }
+
+
+def config_files(folder: Path) -> tuple[Path, Path]:
+    """Return where the project's and the user's settings stand, if they do."""
+    beside = folder / PROJECT_FILE
+    project = beside if beside.exists() else Path(PROJECT_FILE)
+    return project, platformdirs.user_config_path("artv") / "config.toml"
+
+
+def _request(
+    storyboard: Storyboard, home: Path, over: Settings, fingerprint: str | None = None
+) -> StoryRequest:
+    under = merge(*surroundings(storyboard.folder).values())
+    return StoryRequest(
+        storyboard=storyboard, home=home, over=over, under=under, fingerprint=fingerprint
+    )
+
+
+def _film_request(path: Path, over: Settings) -> StoryRequest:
+    """Return the request that makes a film again: what its recipe says leaves nothing open."""
+    recipe = read_recipe(path)
+    storyboard = parse_storyboard(recipe.storyboard, name=str(path), folder=path.parent)
+    told = {name: value for name, value in recipe.settings.items() if value is not None}
+    try:
+        complete = merge(
+            storyboard.settings, Settings.model_validate({"model": recipe.model} | told)
+        )
+    except ValidationError:
+        raise UsageError(
+            f"{path}: its recipe holds settings that artv does not know.",
+            f"It was made by artv {recipe.version}: render it with that version.",
+        ) from None
+    storyboard = storyboard.model_copy(update={"settings": complete})
+    return _request(storyboard, path.parent, over, recipe.fingerprint)

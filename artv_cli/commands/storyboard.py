@@ -1,0 +1,150 @@
+"""Commands about storyboards: plan, check, init, schema. None of them draws anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from artv_cli.commands.options import FrameOptions, Source, TalkOptions
+from artv_cli.commands.sources import story_request
+from artv_cli.console import Talk, duration, emit, emit_json, emit_table, file_size
+from artv_cli.errors import UsageError
+from artv_cli.forecast import Forecast, forecast
+from artv_cli.history import Change, Explanation, explain_frame, recall
+from artv_cli.output import write_text
+from artv_cli.starter import STARTER
+from artv_cli.story import Story, open_store, open_story
+from artv_cli.storyboard import json_schema
+
+_KEY_SHOWN = 12  # characters of a key that people see
+
+
+def plan(
+    file: Source,
+    frames: FrameOptions,
+    talk: TalkOptions,
+    explain: Annotated[
+        int | None,
+        typer.Option(help="Say which part of this frame's key changed.", metavar="FRAME"),
+    ] = None,
+) -> None:
+    """Say what would be rendered and what reused, and what it would take.
+
+    artv plan story.yaml
+    artv plan story.yaml --explain 17
+    artv plan story.yaml --json
+
+    Frames count from 1, in JSON as well. Nothing is drawn and no model is
+    loaded; the time is told from frames that were drawn here before.
+    """
+    request = story_request(file, frames.settings())
+    observer = Talk(quiet=talk.quiet)
+    story = open_story(request, observer)
+    store = open_store(request, observer)
+    told = forecast(story, store)
+    why = None if explain is None else _explanation(story, explain)
+    if talk.json:
+        extra = {} if explain is None else {"explanation": why and dataclasses.asdict(why)}
+        emit_json(dataclasses.asdict(told) | extra)
+        return
+    _print_forecast(request.storyboard.name, told)
+    if explain is not None:
+        emit(_explained(why, explain, str(store.root)))
+
+
+def check(file: Source, frames: FrameOptions, talk: TalkOptions) -> None:
+    """Check a storyboard, its images and its model, without rendering.
+
+    artv check story.yaml
+
+    Every problem is told at once, each with its line and column.
+    """
+    story = open_story(story_request(file, frames.settings()), Talk(quiet=talk.quiet))
+    plan = story.plan
+    seconds = len(plan.frames) / plan.fps
+    segments = len(story.request.storyboard.segments)
+    if talk.json:
+        emit_json(
+            {"valid": True, "segments": segments, "frames": len(plan.frames),
+             "seconds": float(seconds), "size": list(plan.size)}
+        )  # fmt: skip
+        return
+    size = "x".join(map(str, plan.size))
+    name = story.request.storyboard.name
+    emit(f"{name}: {segments} segments, {len(plan.frames)} frames of {size}, {float(seconds):g} s")
+
+
+def init(
+    name: Annotated[str, typer.Argument(help="File to write.", metavar="NAME")] = "story.yaml",
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Overwrite a file.")] = False,
+) -> None:
+    """Write a commented storyboard to start from; it renders as it is.
+
+    artv init
+    artv init moon.yaml
+    """
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else Path(f"{name}.yaml")
+    if path.exists() and not yes:
+        raise UsageError(f"{path} is there already.", "Add --yes to overwrite it.")
+    write_text(path, STARTER)
+    emit(str(path))
+
+
+def schema() -> None:
+    """Print the JSON Schema of a storyboard, for editors.
+
+    artv schema > storyboard.schema.json
+    """
+    emit(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _print_forecast(name: str, told: Forecast) -> None:
+    emit(f"{name}: {told.frames} frames, {told.cached} cached, {told.to_render} to render")
+    emit_table(
+        ("segment", "frames", "cached", "to render", "prompt"),
+        ((s.segment, s.frames, s.cached, s.to_render, s.prompt) for s in told.segments),
+    )
+    if told.first_change is None:
+        return
+    segment = next(s.segment for s in told.segments if s.to_render)
+    emit(f"first changed frame: {told.first_change} (segment {segment})")
+    need = told.estimate
+    time = "not timed yet" if need.seconds is None else f"about {duration(need.seconds)}"
+    emit(f"to render: {time}, {file_size(need.bytes)} of {file_size(need.free_bytes)} free")
+
+
+def _explanation(story: Story, number: int) -> Explanation | None:
+    count = len(story.plan.frames)
+    if not 1 <= number <= count:
+        raise UsageError(
+            f"--explain {number}: there is no such frame.", f"Name one from 1 to {count}."
+        )
+    past = recall(story.request.cache, story.request.storyboard)
+    return None if past is None else explain_frame(story.plan, past, number)
+
+
+def _explained(why: Explanation | None, number: int, cache: str) -> str:
+    if why is None:
+        return f"frame {number}: new, since this storyboard was not rendered into {cache} before"
+    if why.cause is None:
+        return f"frame {number}: made from the same as when this storyboard was last rendered"
+    because = "" if why.cause == number else f" because frame {why.cause} did"
+    return "\n".join([f"frame {number} changed{because}:", *map(_change, why.changes)])
+
+
+def _change(change: Change) -> str:
+    before, after = (_shown(value) for value in (change.before, change.after))
+    return f"  {change.part}: {before} -> {after}"
+
+
+def _shown(value: object) -> str:
+    """Return an ingredient as people read it: digests cut short."""
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value)
+    text = str(value)
+    is_digest = len(text) == 64 and " " not in text
+    return text[:_KEY_SHOWN] if is_digest else text

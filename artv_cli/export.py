@@ -1,0 +1,167 @@
+"""Finished frames leave the cache: the film, its subtitles, and the recipe to make it again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from artv_cli import __version__, video
+from artv_cli.errors import StorageError, UsageError
+from artv_cli.image_paths import seen_from
+from artv_cli.latents import Pixels
+from artv_cli.model.folder import ModelFolder
+from artv_cli.plan import DEFAULT_SEED, RenderPlan
+from artv_cli.recipe import Recipe, read_recipe, write_sidecar
+from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampling
+from artv_cli.storyboard import Segment, Storyboard, dump_storyboard
+from artv_cli.subtitles import Cue, write_srt
+
+_NOT_FOR_OTHERS = {"device", "offload", "strict"}  # of this machine or this run, not of the film
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a film goes: its format follows the extension, none meaning a folder of PNGs.
+
+    `metadata` False leaves the recipe out; `overwrite` allows replacing what artv did not make.
+    """
+
+    path: Path
+    metadata: bool = True
+    overwrite: bool = False
+
+
+def check_output(output: Output, plan: RenderPlan) -> None:
+    """Raise where the film cannot be written, before the first second of work.
+
+    UsageError for a format or rate that cannot be, and for a file that artv did not make;
+    StorageError for a folder that cannot be written.
+    """
+    path = output.path
+    video.check_output(path, plan.fps)
+    if not (output.overwrite or _is_free(path) or _is_ours(path)):
+        raise UsageError(
+            f"{path} is there already, and it is not known to be a film of artv's.",
+            "Add --yes to overwrite it, or choose another output with -o.",
+        )
+    folder = next(parent for parent in path.resolve().parents if parent.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"{folder} cannot be written.", "Choose another output with -o.")
+
+
+def write_film(
+    frames: Iterable[Pixels],
+    output: Output,
+    *,
+    storyboard: Storyboard,
+    plan: RenderPlan,
+    recipe: Recipe,
+) -> None:
+    """Write the film, with its dissolves and subtitles, and beside it `.srt` and recipe.
+
+    Raises EncodeError and StorageError; then what stood at the output is still there.
+    """
+    cues = _cues(storyboard)
+    video.write_video(
+        video.dissolve(frames, _fades(storyboard)),
+        output.path,
+        fps=plan.fps,
+        count=len(plan.frames),
+        metadata=recipe.metadata() if output.metadata else {},
+        subtitles=cues,
+    )
+    if cues:
+        write_srt(cues, output.path.with_suffix(".srt"), fps=plan.fps)
+    if output.metadata:
+        write_sidecar(recipe, output.path)
+
+
+def make_recipe(
+    storyboard: Storyboard,
+    over: Settings,
+    under: Settings,
+    *,
+    plan: RenderPlan,
+    model: ModelFolder,
+    digests: Sequence[str],
+    folder: Path,
+) -> Recipe:
+    """Return what a film in `folder` must carry so that it can be rendered again from there.
+
+    Flags and other settings in force become part of its storyboard.
+    """
+    told = _complete(storyboard, over, under)
+    return Recipe(
+        storyboard=dump_storyboard(seen_from(told, folder)),
+        model=model.name,
+        fingerprint=model.fingerprint,
+        version=__version__,
+        settings=_in_force(told, plan, model),
+        frames_digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        title=storyboard.title or "",
+    )
+
+
+def _is_free(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        read_recipe(path)
+    except UsageError:
+        return False
+    return True
+
+
+def _starts(storyboard: Storyboard) -> list[tuple[int, Segment]]:
+    """Return each segment with the index of its first frame."""
+    starts, index = [], 0
+    for segment in storyboard.segments:
+        starts.append((index, segment))
+        index += segment.frames
+    return starts
+
+
+def _fades(storyboard: Storyboard) -> Mapping[int, int]:
+    return {start: segment.fade for start, segment in _starts(storyboard) if segment.fade}
+
+
+def _cues(storyboard: Storyboard) -> list[Cue]:
+    return [
+        Cue(start, start + segment.frames, segment.narration)
+        for start, segment in _starts(storyboard)
+        if segment.narration
+    ]
+
+
+def _complete(storyboard: Storyboard, over: Settings, under: Settings) -> Storyboard:
+    """Return the storyboard with all that was said elsewhere written into it."""
+    draw = _only(over, set(DrawSettings.model_fields))
+    segments = tuple(
+        segment.model_copy(update={"settings": merge(draw, segment.settings)})
+        for segment in storyboard.segments
+    )
+    film = _only(
+        merge(over, storyboard.settings, under), set(FilmSettings.model_fields) - _NOT_FOR_OTHERS
+    )
+    return storyboard.model_copy(update={"segments": segments, "settings": film})
+
+
+def _only(settings: Settings, names: set[str]) -> Settings:
+    return Settings.model_validate({name: getattr(settings, name) for name in names})
+
+
+def _in_force(storyboard: Storyboard, plan: RenderPlan, model: ModelFolder) -> dict[str, Any]:
+    """Return the film's settings as JSON values, the model's own defaults included."""
+    return {
+        "size": list(plan.size),
+        "fps": str(plan.fps),
+        "dtype": plan.dtype,
+        "seed": storyboard.settings.seed or DEFAULT_SEED,
+        **asdict(sampling(storyboard.settings, model.preferences.sampling)),
+    }

@@ -1,0 +1,125 @@
+"""ffmpeg as a program: fed through its standard input or read from its output, always checked.
+
+The program comes from imageio-ffmpeg, or from the path in `IMAGEIO_FFMPEG_EXE`; nothing else of
+that package is used. A run whose exit code is not zero is an error, whatever file it left.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from artv_cli.errors import ArtvError, EncodeError, StorageError
+
+_QUIET = ("-hide_banner", "-nostats", "-loglevel", "error", "-y")
+_NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
+_NOT_OURS = ("Permission denied", "Read-only file system", "Operation not permitted")
+_EMPTY_PHRASES = ("Conversion failed!",)
+_ROOM = "Free some space, or choose another place; frames in the cache are kept."
+_KEPT_LINES = 40
+
+
+def url(path: Path) -> str:
+    """Return `path` as ffmpeg takes it, safe for names with colons or a leading dash."""
+    return f"file:{path}"
+
+
+def raw_input(size: tuple[int, int], fps: Fraction) -> tuple[str, ...]:
+    """Return the options that make ffmpeg read raw RGB frames of `size` at `fps` when fed."""
+    form = ("-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{size[0]}x{size[1]}")
+    return (*form, "-framerate", f"{fps.numerator}/{fps.denominator}", "-i", "pipe:0")
+
+
+@contextmanager
+def feeding(*arguments: str) -> Iterator[IO[bytes]]:
+    """Run ffmpeg and yield its standard input; raises EncodeError or StorageError when it fails."""
+    with _running(arguments, writes=True) as stream:
+        yield stream
+
+
+@contextmanager
+def reading(*arguments: str) -> Iterator[IO[bytes]]:
+    """Run ffmpeg and yield its standard output; raises EncodeError when it fails."""
+    with _running(("-nostdin", *arguments), writes=False) as stream:
+        yield stream
+
+
+def run(*arguments: str) -> bytes:
+    """Run ffmpeg to its end and return what it printed; raises EncodeError or StorageError."""
+    with reading(*arguments) as stream:
+        return stream.read()
+
+
+@contextmanager
+def _running(arguments: tuple[str, ...], *, writes: bool) -> Iterator[IO[bytes]]:
+    process = _start(arguments, writes)
+    stream = process.stdin if writes else process.stdout
+    assert stream is not None and process.stderr is not None
+    complaints: deque[bytes] = deque(maxlen=_KEPT_LINES)
+    listener = Thread(target=complaints.extend, args=(process.stderr,), daemon=True)
+    listener.start()
+    broken = False
+    try:
+        yield stream
+        stream.close()
+    except BrokenPipeError:
+        broken = True  # it stopped reading: its exit code and last words say why
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        with suppress(OSError):
+            stream.close()
+        process.wait()
+        listener.join()
+        process.stderr.close()
+    if process.returncode or broken:
+        raise _failure(process.returncode, complaints)
+
+
+def _start(arguments: tuple[str, ...], writes: bool) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [_program(), *_QUIET, *arguments],
+            stdin=subprocess.PIPE if writes else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if writes else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C reaches artv, which then ends ffmpeg
+        )
+    except OSError as error:
+        raise _missing(error.strerror or str(error)) from error
+
+
+def _program() -> str:
+    import imageio_ffmpeg  # here, so that reading a recipe's JSON needs no ffmpeg
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise _missing("imageio-ffmpeg has none for this machine") from error
+
+
+def _missing(reason: str) -> EncodeError:
+    return EncodeError(
+        f"ffmpeg cannot be started: {reason}.",
+        "Reinstall imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to an ffmpeg program.",
+    )
+
+
+def _failure(code: int, complaints: deque[bytes]) -> ArtvError:
+    lines = [line.decode(errors="replace").strip() for line in complaints]
+    lines = [line for line in lines if line and line not in _EMPTY_PHRASES]
+    for reason in (*_NO_ROOM, *_NOT_OURS):
+        if any(reason in line for line in lines):
+            return StorageError(f"ffmpeg could not write: {reason}.", _ROOM)
+    if hasattr(signal, "SIGXFSZ") and code == -signal.SIGXFSZ:
+        return StorageError("ffmpeg could not write: File too large.", "Raise the file size limit.")
+    last = lines[-1] if lines else "it said nothing"
+    return EncodeError(f"ffmpeg failed with exit code {code}: {last}")

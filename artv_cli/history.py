@@ -1,0 +1,125 @@
+"""What was last rendered of each storyboard, so that a plan can say what has changed since.
+
+One JSON file per storyboard in the cache, `stories/<name>-<digest of its place>.json`: for each
+frame its key and the ingredients that the key was made from. It explains and lists; nothing that
+decides what is reused reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artv_cli.errors import ArtvError
+from artv_cli.output import write_text
+from artv_cli.plan import RenderPlan
+from artv_cli.storyboard import Storyboard
+
+_PARENTS = ("references", "anchor")
+_MISSING = "(not there)"
+
+
+@dataclass(frozen=True)
+class PastStory:
+    """A storyboard as it was when it was last rendered: frame by frame, key and ingredients."""
+
+    name: str
+    keys: tuple[str, ...]
+    ingredients: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One part of a frame's key that differs from the last render: what it was and what it is."""
+
+    part: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a frame has another key than it had: its own changes, or those of a frame before it.
+
+    `frame` and `cause` count from 1; `cause` is the first frame that changed by itself, whose
+    `changes` stand here. No changes: the frame is what it was.
+    """
+
+    frame: int
+    cause: int | None
+    changes: tuple[Change, ...]
+
+
+def remember(root: Path, storyboard: Storyboard, plan: RenderPlan) -> None:
+    """Keep what a render is made from; a cache that cannot be written keeps nothing."""
+    past = {
+        "name": storyboard.name,
+        "frames": [{"key": f.key, "ingredients": dict(f.ingredients)} for f in plan.frames],
+    }
+    with suppress(ArtvError):
+        write_text(_file(root, storyboard), json.dumps(past))
+
+
+def recall(root: Path, storyboard: Storyboard) -> PastStory | None:
+    """Return the last render of this storyboard into this cache; None if there was none."""
+    return _read(_file(root, storyboard))
+
+
+def past_stories(root: Path) -> Iterator[PastStory]:
+    """Yield every storyboard that was rendered into this cache, by name."""
+    stories = (_read(file) for file in (root / "stories").glob("*.json"))
+    yield from sorted((story for story in stories if story), key=lambda story: story.name)
+
+
+def explain_frame(plan: RenderPlan, past: PastStory, number: int) -> Explanation:
+    """Say which part of the key of frame `number` (from 1) differs from the last render.
+
+    A frame may only follow from changed ones: then the first of those that it is made from, and
+    that changed by itself, is the cause.
+    """
+    by_key = {frame.key: frame for frame in plan.frames}
+    index = number - 1
+    while True:
+        frame = plan.frames[index]
+        changes = _changes(past, index, frame.ingredients)
+        own = tuple(change for change in changes if change.part not in _PARENTS)
+        parents = [by_key[key].index for key in frame.parents if key in by_key]
+        changed = [i for i in parents if i < len(past.keys) and plan.frames[i].key != past.keys[i]]
+        if own or not changes or not changed:
+            return Explanation(number, index + 1 if changes else None, own or changes)
+        index = min(changed)
+
+
+def _changes(past: PastStory, index: int, now: Mapping[str, Any]) -> tuple[Change, ...]:
+    if index >= len(past.keys):
+        return (Change("frame", _MISSING, "new"),)
+    before = past.ingredients[index]
+    parts = [*now, *(part for part in before if part not in now)]
+    return tuple(
+        Change(part, before.get(part, _MISSING), now.get(part, _MISSING))
+        for part in parts
+        if before.get(part) != now.get(part)
+    )
+
+
+def _file(root: Path, storyboard: Storyboard) -> Path:
+    name = Path(storyboard.name).name
+    place = f"{storyboard.folder.resolve()}\0{name}"
+    slug = re.sub(r"[^\w-]+", "-", name)[:40].strip("-") or "story"
+    return root / "stories" / f"{slug}-{hashlib.sha256(place.encode()).hexdigest()[:8]}.json"
+
+
+def _read(file: Path) -> PastStory | None:
+    try:
+        past = json.loads(file.read_bytes())
+        frames = past["frames"]
+        keys = tuple(str(frame["key"]) for frame in frames)
+        return PastStory(str(past["name"]), keys, tuple(dict(f["ingredients"]) for f in frames))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -1,0 +1,51 @@
+"""The images that a storyboard names, and how their paths read from another folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from artv_cli.storyboard import Segment, Storyboard
+from artv_cli.storyboard_form import ANCHOR_WORDS
+
+
+def image_paths(storyboard: Storyboard) -> tuple[str, ...]:
+    """Return the path of every image in the storyboard, each once, as it is written there."""
+    return tuple(dict.fromkeys(_paths(storyboard)))
+
+
+def seen_from(storyboard: Storyboard, folder: Path) -> Storyboard:
+    """Return the storyboard as it must be written to mean the same images from `folder`.
+
+    An image outside `folder` keeps its path: from there, artv would not read it anyway.
+    """
+
+    def moved(path: str) -> str:
+        there = os.path.relpath((storyboard.folder / path).resolve(), folder.resolve())
+        return path if Path(there).parts[0] == os.pardir else Path(there).as_posix()
+
+    image = storyboard.image and moved(storyboard.image)
+    segments = tuple(_with_images(segment, moved) for segment in storyboard.segments)
+    return storyboard.model_copy(update={"image": image, "segments": segments, "folder": folder})
+
+
+def _paths(storyboard: Storyboard) -> Iterator[str]:
+    if storyboard.image is not None:
+        yield storyboard.image
+    for segment in storyboard.segments:
+        if segment.image is not None:
+            yield segment.image
+        if _is_image(segment.anchor):
+            yield str(segment.anchor)
+
+
+def _with_images(segment: Segment, moved: Callable[[str], str]) -> Segment:
+    anchor = moved(str(segment.anchor)) if _is_image(segment.anchor) else segment.anchor
+    return segment.model_copy(
+        update={"image": segment.image and moved(segment.image), "anchor": anchor}
+    )
+
+
+def _is_image(anchor: object) -> bool:
+    return isinstance(anchor, str) and anchor not in ANCHOR_WORDS

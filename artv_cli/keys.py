@@ -1,0 +1,138 @@
+"""What decides a frame's bits, and the key that follows from it.
+
+::
+
+    key = SHA-256(canonical JSON of the ingredients)
+
+    role    ingredients besides epoch, model, size and dtype
+    image   digest of the picture
+    key     prompt, seed of the frame, sampler, steps, noise level, scale and place of guidance
+    next    the same, the scales of reference and anchor, keys of both references, key of the anchor
+
+Equal keys mean equal bits in the same environment, whoever asks for them. What only concerns the
+video (frame rate, fades, narration, title) is in no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from artv_cli.engine import FrameRequest
+
+EPOCH = 1
+"""Of the maths: raised when a release makes other bits from the same ingredients."""
+
+Role = Literal["image", "key", "next"]
+Ingredients = Mapping[str, Any]
+Standing = Literal["in the key", "not in the key"]
+
+CLASSIFIED: Mapping[str, Mapping[str, Standing]] = {
+    "Storyboard": {
+        "title": "not in the key",
+        "image": "in the key",  # by the digest of its bytes, never by its path
+        "segments": "in the key",
+        "settings": "in the key",
+        "name": "not in the key",
+        "folder": "not in the key",
+    },
+    "Segment": {
+        "prompt": "in the key",
+        "frames": "not in the key",  # how many frames there are changes none of them
+        "settings": "in the key",
+        "start": "in the key",  # by the references: none, or the two frames before
+        "anchor": "in the key",
+        "image": "in the key",
+        "fade": "not in the key",
+        "narration": "not in the key",
+    },
+    "Settings": {
+        "model": "not in the key",  # names lie: the fingerprint of the weights is in the key
+        "revision": "not in the key",
+        "variant": "not in the key",
+        "dtype": "in the key",
+        "device": "not in the key",  # part of the environment, which the entry records
+        "offload": "not in the key",
+        "seed": "in the key",
+        "size": "in the key",
+        "fps": "not in the key",
+        "steps": "in the key",
+        "sampler": "in the key",
+        "noise_level": "in the key",
+        "guidance": "in the key",
+        "cache": "not in the key",
+        "strict": "not in the key",
+    },
+    "Guidance": {
+        "text": "in the key",
+        "reference": "in the key",
+        "anchor": "in the key",
+        "on": "in the key",
+    },
+}
+"""Whether a change of the field can change a key; a test fails on a field that is missing."""
+
+
+def frame_seed(seed: int, chain_index: int) -> int:
+    """Return the seed of one frame, in [0, 2**63).
+
+    It depends on the storyboard's seed and on the place in the chain alone, so a chain may be
+    lengthened, resumed, or moved behind another one without a change to its noise.
+    """
+    digest = hashlib.sha256(f"artv-frame-v1 {seed} {chain_index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def key_of(ingredients: Ingredients) -> str:
+    """Return the SHA-256, in hexadecimal, of the ingredients' canonical JSON."""
+    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def ground_ingredients(fingerprint: str, size: tuple[int, int], dtype: str) -> Ingredients:
+    """Return what all frames of a film share; `size` is (width, height)."""
+    return {"epoch": EPOCH, "model": fingerprint, "size": list(size), "dtype": dtype}
+
+
+def image_ingredients(ground: Ingredients, digest: str) -> Ingredients:
+    """Return what decides a frame that is a given picture: neither prompt nor seed."""
+    return {**ground, "role": "image", "image": digest}
+
+
+def key_frame_ingredients(ground: Ingredients, request: FrameRequest) -> Ingredients:
+    """Return what decides a drawn key frame.
+
+    Its references and its anchor are blank: their branches do not run, their scales do not count.
+    """
+    return {**ground, "role": "key", **_drawn(request)}
+
+
+def next_frame_ingredients(
+    ground: Ingredients, request: FrameRequest, references: tuple[str, str], anchor: str
+) -> Ingredients:
+    """Return what decides a frame that follows others: `references` and `anchor` are their keys."""
+    guidance = request.sampling.guidance
+    return {
+        **ground,
+        "role": "next",
+        **_drawn(request),
+        "reference scale": float(guidance.reference),
+        "anchor scale": float(guidance.anchor),
+        "references": list(references),
+        "anchor": anchor,
+    }
+
+
+def _drawn(request: FrameRequest) -> dict[str, Any]:
+    how = request.sampling
+    return {
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "sampler": how.sampler,
+        "steps": how.steps,
+        "noise level": how.noise_level,
+        "text scale": float(how.guidance.text),
+        "guidance on": how.guidance.on,
+    }

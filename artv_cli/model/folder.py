@@ -1,0 +1,231 @@
+"""A model on disk, as far as it can be known without loading it: no torch here.
+
+A model is a folder in the diffusers manner::
+
+    model_index.json    what the parts are, and how the model likes to be sampled
+    dynamic/ mask/      the two networks: config.json and safetensors
+    vae/                AutoencoderKL or AutoencoderTiny
+    text_encoder/ tokenizer/
+    scheduler/          the noise schedule: scheduler_config.json
+
+`artv` in model_index.json holds what artv itself needs: `size` (width, height), `static_noise`,
+`dtype` and `sampling`, the defaults for whatever the user leaves unsaid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from artv_cli.errors import ModelError
+from artv_cli.latents import ITEM_SIZE, Dtype
+from artv_cli.settings import Sampling
+
+EMBEDDED = Path(__file__).parent.parent / "storybook" / "weights"
+EMBEDDED_MODELS = {"storybook": EMBEDDED}
+INDEX = "model_index.json"
+PARTS = {
+    "dynamic": "config.json",
+    "mask": "config.json",
+    "vae": "config.json",
+    "text_encoder": "config.json",
+    "tokenizer": "tokenizer_config.json",
+    "scheduler": "scheduler_config.json",
+}
+WEIGHTED_PARTS = ("dynamic", "mask", "vae", "text_encoder")
+AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
+
+
+class Preferences(BaseModel):
+    """The `artv` entry of a model's index."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: tuple[int, int]
+    static_noise: str = "exact"
+    dtype: Dtype = "float32"
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A complete model folder: where it is, what its bits are, how it likes to be used.
+
+    `size` is (width, height); `size_multiple` is what both must be a multiple of;
+    `fingerprint` covers every weight and config that decides a frame's bits, and no name.
+    """
+
+    name: str
+    path: Path
+    fingerprint: str
+    preferences: Preferences
+    size_multiple: int
+    autoencoder: str
+    latent_channels: int
+    downsampling: int
+
+    def latent_bytes(self, size: tuple[int, int]) -> int:
+        """How many bytes one frame's latents take at a size."""
+        width, height = size
+        values = self.latent_channels * (width // self.downsampling) * (height // self.downsampling)
+        return values * ITEM_SIZE[self.preferences.dtype]
+
+
+def find_model(name: str, revision: str | None = None, variant: str | None = None) -> ModelFolder:
+    """Return the model called `name`: an embedded one, a folder, or a hub id (`owner/name`).
+
+    `revision` pins a hub commit; `variant` picks weight files such as `fp16`. Raises ModelError
+    if there is none, or if it is incomplete or of another kind.
+    """
+    path = EMBEDDED_MODELS.get(name) or _local_folder(name) or _from_hub(name, revision)
+    index = read_json(path / INDEX, name)
+    if "artv" not in index:
+        raise ModelError(
+            f"{name}: {path} holds {_kind(index)}, not an artv model",
+            "An artv model has an `artv` entry in its model_index.json.",
+        )
+    for part in PARTS:
+        _require_part(path, part, name, variant)
+    vae = read_json(path / "vae" / PARTS["vae"], name)
+    if vae.get("_class_name") not in AUTOENCODERS:
+        raise ModelError(
+            f"{name}: the autoencoder is {vae.get('_class_name')!r}",
+            f"artv reads {' or '.join(AUTOENCODERS)}.",
+        )
+    return _describe(name, path, index, vae, variant)
+
+
+def embedded_models() -> list[str]:
+    """The names of the models that ship inside the package."""
+    return sorted(name for name, path in EMBEDDED_MODELS.items() if (path / INDEX).exists())
+
+
+def weight_files(path: Path, part: str, variant: str | None) -> list[Path]:
+    """The safetensors files of one part: those of the variant where there are any."""
+    files = sorted((path / part).glob("*.safetensors"))
+    of_variant = [f for f in files if variant and f".{variant}" in f.name]
+    return of_variant or [f for f in files if f.name.count(".") == 1]
+
+
+def _describe(
+    name: str, path: Path, index: Mapping[str, Any], vae: Mapping[str, Any], variant: str | None
+) -> ModelFolder:
+    try:
+        preferences = Preferences.model_validate(index["artv"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(
+            f"{name}: artv.{where} in {path / INDEX}: {first['msg'].lower()}",
+            "Repair the entry, or write the model anew.",
+        ) from None
+    unet = read_json(path / "dynamic" / PARTS["dynamic"], name).get("unet_config", {})
+    downsampling = 2 ** (len(_channels(vae)) - 1)
+    return ModelFolder(
+        name=name,
+        path=path,
+        fingerprint=_fingerprint(path, preferences, variant),
+        preferences=preferences,
+        size_multiple=downsampling * 2 ** (len(_channels(unet)) - 1),
+        autoencoder=vae["_class_name"],
+        latent_channels=int(vae.get("latent_channels", 4)),
+        downsampling=downsampling,
+    )
+
+
+def _channels(config: Mapping[str, Any]) -> list[int]:
+    return list(config.get("block_out_channels") or config.get("decoder_block_out_channels") or [1])
+
+
+def _fingerprint(path: Path, preferences: Preferences, variant: str | None) -> str:
+    """Digest of digests: part and file names within the folder, never the folder's own name."""
+    total = hashlib.sha256(f"artv-model-1 {preferences.static_noise}\n".encode())
+    for part in PARTS:
+        configs = sorted(f for f in (path / part).iterdir() if f.suffix in (".json", ".txt"))
+        weights = weight_files(path, part, variant) if part in WEIGHTED_PARTS else []
+        for file in [*configs, *weights]:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            total.update(f"{part}/{file.name} {digest}\n".encode())
+    return total.hexdigest()
+
+
+def _local_folder(name: str) -> Path | None:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise ModelError(
+            f"{name} is a file, not a model folder", f"Name the folder that holds {INDEX}."
+        )
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        known = ", ".join(embedded_models())
+        raise ModelError(
+            f"there is no model {name!r}",
+            f"Name an embedded model ({known}), a model folder, or a hub id such as owner/name.",
+        )
+    return None
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            name, revision=revision, allow_patterns=["*.json", "*.txt", "*.safetensors"]
+        )
+    except Exception as error:  # the hub's client raises many kinds, none of them ours
+        raise ModelError(
+            f"the model {name!r} could not be fetched from the hub: {_first_line(error)}",
+            "Check the id and the connection; HF_TOKEN gives access to private models, "
+            "HF_HUB_OFFLINE=1 uses what is already on this machine.",
+        ) from error
+    return Path(folder)
+
+
+def _require_part(path: Path, part: str, name: str, variant: str | None) -> None:
+    folder = path / part
+    if not (folder / PARTS[part]).is_file():
+        raise ModelError(
+            f"{name}: {part}/{PARTS[part]} is missing in {path}",
+            f"A complete model has {', '.join(PARTS)}; write or fetch it again.",
+        )
+    if part in WEIGHTED_PARTS and not weight_files(path, part, variant):
+        pickled = [f.name for f in folder.glob("*.bin")] + [f.name for f in folder.glob("*.pt")]
+        hint = f" ({pickled[0]} is a pickle, which artv never opens)" if pickled else ""
+        raise ModelError(
+            f"{name}: {part}/ holds no safetensors weights{hint}",
+            "Convert the weights to safetensors.",
+        )
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """Read one JSON object of the model called `name`; ModelError if that cannot be done."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(
+            f"{name}: {path} is missing", "A model folder starts with model_index.json."
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{name}: {path} cannot be read: {_first_line(error)}", "Fetch the model again."
+        ) from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{name}: {path} is not a JSON object", "Fetch the model again.")
+    return content
+
+
+def _kind(index: Mapping[str, Any]) -> str:
+    return f"a {index['_class_name']}" if "_class_name" in index else "something else"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,124 @@
+"""What a user asked for, put in place whole or not at all.
+
+Everything is made in a fresh folder beside its destination (so on the same file system), synced,
+and moved there by one rename. Whoever is killed on the way leaves the old output as it was, and
+a hidden `*.part` folder that the next writer of the same output sweeps away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from artv_cli.errors import StorageError, UsageError
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield where to write a file or a folder that takes the place of `path` when all went well.
+
+    The yielded path has the same extension and stands in a fresh folder that has room for other
+    temporary files under other names than `output` and `old`. Missing parent folders are made. A
+    folder takes two renames, so a kill between them can leave no folder, never half of one.
+    Raises StorageError; UsageError where `path` must not be replaced, such as a device.
+    """
+    path = path.resolve()
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(f"{path} is neither a file nor a folder.", "Choose another output.")
+    with _storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        work = Path(tempfile.mkdtemp(".part", f"{_prefix(path)}{os.getpid()}-", path.parent))
+        try:
+            part = work / f"output{path.suffix}"
+            yield part
+            _sync(part)
+            _take_place(part, path)
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small UTF-8 file whole or not at all; raises StorageError."""
+    with replacing(path) as part:
+        part.write_bytes(text.encode())
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        remedy = "Choose another place, or change who may write there."
+        if error.errno in _NO_SPACE:
+            remedy = "Free some space, or choose another place; frames in the cache are kept."
+        raise StorageError(f"{path} cannot be written: {reason}.", remedy) from error
+
+
+def _take_place(new: Path, path: Path) -> None:
+    if not (new.is_dir() and path.is_dir()):
+        os.replace(new, path)  # refuses to put a file where a folder stands
+        return
+    old = new.with_name("old")
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:80]}.{socket.gethostname()[:60]}-"
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of `path` on this machine left behind when they were killed."""
+    if os.name != "posix":  # elsewhere there is no harmless way to ask whether a process lives
+        return
+    prefix = _prefix(path)
+    for entry in path.parent.iterdir():
+        if entry.name.startswith(prefix) and entry.name.endswith(".part"):
+            pid = entry.name[len(prefix) :].partition("-")[0]
+            if pid.isdecimal() and not _alive(int(pid)):
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        for entry in path.iterdir():
+            _sync(entry)
+        _sync_folder(path)
+        return
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name != "posix":  # Windows cannot open a folder; its renames are in the journal
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,118 @@
+"""What a film is made from, carried by the film itself and by a JSON file beside it.
+
+Either is enough to render the film again. Both say, for machines, that it is AI-generated: as
+`AI-generated: true` and as IPTC's digital source type.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from artv_cli.errors import ArtvError, UsageError
+from artv_cli.output import write_text
+from artv_cli.probe import read_metadata
+
+FORMAT = "artv-recipe 1"
+# IPTC NewsCodes: made by a model trained on sampled content.
+DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_FOLDER_RECIPE = "recipe.json"
+_MOST_BYTES = 8 * 2**20  # a storyboard has at most 1 MB; escapes may make it six times longer
+_REMEDY = "Give a film that artv wrote without --no-metadata, or a storyboard."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A storyboard and all else that decides a film's frames.
+
+    `storyboard` is YAML; `settings` holds what was in force for the whole film, as JSON values;
+    `fingerprint` is the model's, `frames_digest` that of the film's frames.
+    """
+
+    storyboard: str
+    model: str
+    fingerprint: str
+    version: str
+    settings: Mapping[str, Any]
+    frames_digest: str = ""
+    title: str = ""
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return the recipe as a JSON object; on one ASCII line unless indented for people."""
+        marks = {"AI-generated": True, "digitalSourceType": DIGITAL_SOURCE_TYPE}
+        fields = {"format": FORMAT, **marks, **asdict(self)}
+        return json.dumps(fields, indent=indent, ensure_ascii=indent is None)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Return the recipe in a JSON object; raises ValueError where it is none."""
+        fields = json.loads(text)
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            raise ValueError(f"it is not in the format {FORMAT}")
+        texts = ("storyboard", "model", "fingerprint", "version", "frames_digest", "title")
+        for name in texts:
+            if not isinstance(fields.get(name), str):
+                raise ValueError(f"its {name} is missing or no text")
+        if not isinstance(settings := fields.get("settings"), dict):
+            raise ValueError("its settings are missing or no object")
+        return cls(settings=settings, **{name: fields[name] for name in texts})
+
+    def metadata(self) -> dict[str, str]:
+        """Return the texts for `video.write_video`."""
+        return {
+            "title": self.title,
+            "comment": self.to_json(),
+            "software": f"artv {self.version}",
+            "AI-generated": "true",
+            "digital_source_type": DIGITAL_SOURCE_TYPE,
+        }
+
+
+def sidecar_path(output: Path) -> Path:
+    """Return where the recipe of `output` stands: `film.mp4.json`, or inside a folder of frames."""
+    return output / _FOLDER_RECIPE if output.is_dir() else output.with_name(f"{output.name}.json")
+
+
+def write_sidecar(recipe: Recipe, output: Path) -> Path:
+    """Write the recipe beside a finished film and return where; raises StorageError."""
+    path = sidecar_path(output)
+    write_text(path, recipe.to_json(indent=2) + "\n")
+    return path
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Return the recipe in a film, or else in the JSON file beside it; or in that file itself.
+
+    Raises UsageError where there is none.
+    """
+    sidecar = path if path.suffix.lower() == ".json" else sidecar_path(path)
+    if not (path.exists() or sidecar.exists()):
+        raise UsageError(f"{path} does not exist.", _REMEDY)
+    embedded = "" if sidecar == path else _embedded(path)
+    problem = "it carries none, and there is none beside it"
+    for text in (embedded, _sidecar_text(sidecar)):
+        if text:
+            try:
+                return Recipe.from_json(text)
+            except (ValueError, RecursionError) as error:
+                problem = str(error) or "it is nested too deep"
+    raise UsageError(f"{path} has no recipe to render from: {problem}.", _REMEDY)
+
+
+def _embedded(path: Path) -> str:
+    try:
+        return read_metadata(path).get("comment", "")
+    except ArtvError:  # cut short, re-encoded, another kind of file: the sidecar may still help
+        return ""
+
+
+def _sidecar_text(path: Path) -> str:
+    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

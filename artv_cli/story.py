@@ -1,0 +1,289 @@
+"""A storyboard becomes a film: storyboard -> plan -> render -> video -> report.
+
+Silent: whatever there is to say goes to an Observer. Torch-free until a frame must be drawn, so a
+film whose frames are all cached, and every export, runs without a model in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from artv_cli.cache import FrameStore
+from artv_cli.engine import Engine
+from artv_cli.errors import ArtvError
+from artv_cli.export import Output, check_output, make_recipe, write_film
+from artv_cli.history import remember
+from artv_cli.image_paths import image_paths
+from artv_cli.images import InputImage, read_image, to_pixels
+from artv_cli.latents import Pixels
+from artv_cli.model.folder import ModelFolder, embedded_models, find_model
+from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
+from artv_cli.recipe import Recipe
+from artv_cli.render import Frame, missing, render
+from artv_cli.settings import Settings, merge
+from artv_cli.storyboard import Storyboard
+from artv_cli.timings import record_timings
+
+DEFAULT_MODEL = "storybook"
+CACHE_FOLDER = ".artv"
+
+
+class Observer:
+    """Whoever watches a story being made; this one does nothing."""
+
+    def warn(self, message: str) -> None:
+        """Hear about something that is odd but stops nothing."""
+
+    def planned(self, cached: int, to_render: int) -> None:
+        """Hear how many frames are there and how many are to be drawn."""
+
+    def loading(self, model: str) -> None:
+        """Hear that a model is being loaded, because a frame must be drawn."""
+
+    def frame(self, frame: Frame) -> None:
+        """Hear of one frame, drawn or reused."""
+
+    def encoding(self, path: Path) -> None:
+        """Hear that all frames are there and that the film is being written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoryRequest:
+    """A storyboard, and what was said about it elsewhere.
+
+    `over` (flags) wins over the storyboard, `under` (environment, files) fills what it leaves
+    open. `home` is the folder whose `.artv` keeps the frames, unless a setting names a cache;
+    `fingerprint` that of the model with which the film was made before, if it was.
+    """
+
+    storyboard: Storyboard
+    home: Path
+    over: Settings = field(default_factory=Settings)
+    under: Settings = field(default_factory=Settings)
+    fingerprint: str | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force for the film as a whole; the model's own defaults are left open."""
+        return merge(self.over, self.storyboard.settings, self.under)
+
+    @property
+    def cache(self) -> Path:
+        """The folder that keeps the frames."""
+        return self.settings.cache or self.home / CACHE_FOLDER
+
+
+@dataclass(frozen=True)
+class Story:
+    """A request with all that its plan rests on: the model, the images' bytes, every key."""
+
+    request: StoryRequest
+    model: ModelFolder
+    images: Mapping[str, InputImage]
+    plan: RenderPlan
+
+    def picture(self, frame: FramePlan) -> Pixels:
+        """Return the picture of a frame that is given, not drawn."""
+        assert frame.image is not None
+        return to_pixels(self.images[frame.image], self.plan.size)
+
+
+@dataclass(frozen=True)
+class StoryReport:
+    """What became of a story: where the film is, what was drawn for it and how long that took.
+
+    `seconds` is the time of the whole work; `seconds_per_frame` the mean over drawn frames, None
+    when there were none; `frame_digests` are SHA-256 over each frame's latents and picture.
+    """
+
+    output: Path
+    frames: int
+    rendered: int
+    reused: int
+    seconds: float
+    seconds_per_frame: float | None
+    frame_digests: tuple[str, ...]
+
+
+def open_story(request: StoryRequest, observer: Observer) -> Story:
+    """Find the model, read the images, lay out every frame; nothing is drawn.
+
+    Raises UsageError and ModelError: what is wrong with a request shows here, before the first
+    second of work.
+    """
+    storyboard, settings = request.storyboard, request.settings
+    model = find_model(settings.model or DEFAULT_MODEL, settings.revision, settings.variant)
+    images = {
+        path: read_image(storyboard.folder / path, storyboard.folder)
+        for path in image_paths(storyboard)
+    }
+    liked = model.preferences
+    identity = ModelIdentity(
+        fingerprint=model.fingerprint,
+        size=liked.size,
+        size_multiple=model.size_multiple,
+        sampling=liked.sampling,
+        dtype=liked.dtype,
+    )
+    digests = {path: image.digest for path, image in images.items()}
+    plan = make_plan(storyboard, identity, digests, over=request.over, under=request.under)
+    if request.fingerprint not in (None, model.fingerprint):
+        observer.warn(f"{storyboard.name} was made by other weights: its frames will differ")
+    _warn_of_unknown_words(storyboard, model, observer)
+    return Story(request, model, images, plan)
+
+
+def open_store(
+    request: StoryRequest, observer: Observer, engine: Callable[[], Engine] | None = None
+) -> FrameStore:
+    """Return the cache; `engine` is asked for only where `strict` needs to know its environment."""
+    if engine is None or not request.settings.strict:
+        return FrameStore(request.cache, warn=observer.warn)
+    environment = engine().environment
+    return FrameStore(request.cache, environment=environment, strict=True, warn=observer.warn)
+
+
+def frames_to_render(plan: RenderPlan, store: FrameStore) -> tuple[FramePlan, ...]:
+    """Return the film's frames that a render would draw, in order."""
+    return tuple(frame for frame in missing(plan, store) if frame.index >= 0)
+
+
+def render_story(request: StoryRequest, output: Output, observer: Observer) -> StoryReport:
+    """Draw what is missing, write the film, and tell what was done.
+
+    Every frame is kept as soon as it is made, so whatever ends this early, the same call goes on
+    from there. Raises any class of `artv_cli.errors`.
+    """
+    started = time.perf_counter()
+    story = open_story(request, observer)
+    check_output(output, story.plan)
+    engine = functools.cache(lambda: _load_engine(story, observer))
+    store = open_store(request, observer, engine)
+    with store.lock():
+        lacking = frames_to_render(story.plan, store)
+        observer.planned(len(story.plan.frames) - len(lacking), len(lacking))
+        remember(store.root, request.storyboard, story.plan)
+        return _make_film(story, store, engine, output, observer, started)
+
+
+def export_story(request: StoryRequest, output: Output, observer: Observer) -> StoryReport:
+    """Write the film from the cache alone; ArtvError says which frames are not there."""
+    started = time.perf_counter()
+    story = open_story(request, observer)
+    check_output(output, story.plan)
+    store = open_store(request, observer)
+    lacking = frames_to_render(story.plan, store)
+
+    def refuse() -> Engine:
+        raise _absent(story, store, lacking)
+
+    if lacking:
+        refuse()
+    return _make_film(story, store, refuse, output, observer, started)
+
+
+def _absent(story: Story, store: FrameStore, lacking: Sequence[FramePlan]) -> ArtvError:
+    """Return the sentence for frames that an export would need."""
+    which = f"the first is frame {lacking[0].index + 1}" if lacking else "one was damaged"
+    return ArtvError(
+        f"{store.root} does not hold all frames of {story.request.storyboard.name}: {which}.",
+        "Run `artv story` with the same storyboard and flags first.",
+    )
+
+
+def _make_film(
+    story: Story,
+    store: FrameStore,
+    engine: Callable[[], Engine],
+    output: Output,
+    observer: Observer,
+    started: float,
+) -> StoryReport:
+    """Draw, then write the film from frames read back once more: a film is a pure export."""
+    digests, drawn = _draw(story, store, engine, observer)
+    observer.encoding(output.path)
+    frames = render(story.plan, store, engine, story.picture)
+    write_film(
+        (frame.entry.pixels() for frame in frames),
+        output,
+        storyboard=story.request.storyboard,
+        plan=story.plan,
+        recipe=_recipe(story, output, digests),
+    )
+    return StoryReport(
+        output=output.path,
+        frames=len(digests),
+        rendered=len(drawn),
+        reused=len(digests) - len(drawn),
+        seconds=time.perf_counter() - started,
+        seconds_per_frame=sum(drawn) / len(drawn) if drawn else None,
+        frame_digests=tuple(digests),
+    )
+
+
+def _draw(
+    story: Story, store: FrameStore, engine: Callable[[], Engine], observer: Observer
+) -> tuple[list[str], list[float]]:
+    """Run the loop; return every frame's digest, and the seconds of those that were drawn."""
+    digests: list[str] = []
+    drawn: list[tuple[FramePlan, float]] = []
+    try:
+        for frame in render(story.plan, store, engine, story.picture):
+            digests.append(frame.entry.digest)
+            if not frame.reused:
+                drawn.append((frame.plan, frame.seconds))
+            observer.frame(frame)
+    finally:
+        record_timings(store.root, drawn)
+    for difference, count in store.foreign.items():
+        observer.warn(f"{count} frames were drawn elsewhere ({difference}); --strict redraws them")
+    return digests, [seconds for _, seconds in drawn]
+
+
+def _recipe(story: Story, output: Output, digests: list[str]) -> Recipe:
+    request = story.request
+    return make_recipe(
+        request.storyboard,
+        request.over,
+        request.under,
+        plan=story.plan,
+        model=story.model,
+        digests=digests,
+        folder=output.path.parent,
+    )
+
+
+def _load_engine(story: Story, observer: Observer) -> Engine:
+    observer.loading(story.model.name)
+    from artv_cli.artv_engine import load_engine  # torch comes with it
+
+    settings = story.request.settings
+    return load_engine(
+        story.model,
+        device=settings.device or "auto",
+        dtype=story.plan.dtype,
+        variant=settings.variant,
+    )
+
+
+def _warn_of_unknown_words(storyboard: Storyboard, model: ModelFolder, observer: Observer) -> None:
+    """Say once which words of the prompts an embedded model has never heard, and which it has."""
+    if model.name not in embedded_models():
+        return
+    from artv_cli.storybook.captions import unknown_words
+
+    nearest = {
+        word: near
+        for segment in storyboard.segments
+        for word, near in unknown_words(segment.prompt)
+    }
+    if nearest:
+        words = "; ".join(
+            f"'{word}' (near it: {', '.join(near)})" if near else f"'{word}'"
+            for word, near in nearest.items()
+        )
+        observer.warn(f"the {model.name} model does not know {words}")

@@ -1,0 +1,35 @@
+"""The embedded model's tokenizer: one token for each word that its world can say."""
+
+from __future__ import annotations
+
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+
+from artv_cli.storybook.captions import KNOWN_WORDS
+
+START, END, PAD, UNKNOWN = "<start>", "<end>", "<pad>", "<unknown>"
+MAX_TOKENS = 20
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer over `KNOWN_WORDS`; letters' case and punctuation do not count."""
+    words = [PAD, START, END, UNKNOWN, *sorted(KNOWN_WORDS)]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Lowercase(), normalizers.Replace(Regex(r"\P{L}+"), " ")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}",
+        special_tokens=[(word, vocabulary[word]) for word in (START, END)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=START,
+        eos_token=END,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        model_max_length=MAX_TOKENS,
+    )

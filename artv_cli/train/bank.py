@@ -1,0 +1,183 @@
+"""A bank of precomputed latents: the training clips, encoded once.
+
+A folder of shards, `clips-00000.safetensors` and so on. Each holds `latents` (n, t, c, h, w) in
+fp16, scaled to unit deviation, and in its header the scripts of its clips as JSON. Captions are
+not stored: the grammar says them anew each time that a frame is drawn. Shards are written under a
+temporary name and renamed, so an interrupted build goes on where it stopped, and a trainer may
+read the bank while it grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from artv_cli.errors import UsageError
+from artv_cli.model.codec import encode_images
+from artv_cli.storybook.captions import Random, caption
+from artv_cli.storybook.world import Script, sample_clip
+
+Report = Callable[[str], None]
+
+
+def build_bank(
+    vae: AutoencoderKL,
+    out: Path,
+    clips: int,
+    length: int,
+    seed: int = 0,
+    shard: int = 50,
+    report: Report = print,
+) -> None:
+    """Encodes clips `seed`, `seed + 1`, … of `length` frames into `out`; shards there are kept.
+
+    The number of clips is rounded up to whole shards, so that a bank can be enlarged later.
+    Raises UsageError where `out` holds a bank of another VAE, length, seed or shard size.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, {"length": length, "seed": seed, "shard": shard, "vae": fingerprint(vae)})
+    shards = math.ceil(clips / shard)
+    start, made = time.monotonic(), 0
+    for index in range(shards):
+        file = out / f"clips-{index:05}.safetensors"
+        if file.exists():
+            continue
+        _write(file, vae, range(seed + index * shard, seed + (index + 1) * shard), length)
+        made += shard * length
+        rate = made / (time.monotonic() - start)
+        report(f"{(index + 1) * shard} of {shards * shard} clips, {rate:.0f} frames a second")
+
+
+def fingerprint(vae: AutoencoderKL) -> str:
+    """SHA-256 over a VAE's weights and the scale of its latents, in hexadecimal."""
+    digest = hashlib.sha256(f"{vae.config.scaling_factor} {vae.config.shift_factor}".encode())
+    for name, weight in sorted(vae.state_dict().items()):
+        digest.update(name.encode() + weight.float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Writes what the bank is made from, or compares it with what stands there."""
+    file = out / "bank.json"
+    if not file.exists():
+        file.write_text(json.dumps(settings))
+        return
+    there = json.loads(file.read_text())
+    if different := sorted(key for key in settings if settings[key] != there.get(key)):
+        raise UsageError(
+            f"{out} holds a bank with another {', '.join(different)}",
+            "Give an empty folder, or delete this one.",
+        )
+
+
+@torch.no_grad()
+def _write(file: Path, vae: AutoencoderKL, seeds: range, length: int) -> None:
+    clips = [sample_clip(seed, length) for seed in seeds]
+    latents = torch.stack([encode_images(vae, clip.frames).half() for clip in clips])
+    scripts = json.dumps([asdict(clip.script) for clip in clips])
+    unfinished = file.with_suffix(".new")
+    save_file({"latents": latents}, unfinished, metadata={"scripts": scripts})
+    unfinished.replace(file)
+
+
+class Bank:
+    """The clips of a folder that `build_bank` fills; `refresh` takes up what came since."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._latents: list[Tensor] = []
+        self._scripts: list[Script] = []
+        self._read: set[str] = set()
+        self.refresh()
+        if not self._scripts:
+            raise UsageError(f"{self.folder} holds no clips", "Build a bank there first.")
+
+    def refresh(self) -> int:
+        """Reads the shards that are new; returns the number of clips."""
+        for file in sorted(self.folder.glob("clips-*.safetensors")):
+            if file.name not in self._read:
+                self._read.add(file.name)
+                for latents, script in _shard(file):
+                    self._latents.append(latents)
+                    self._scripts.append(script)
+        return len(self)
+
+    def __len__(self) -> int:
+        return len(self._scripts)
+
+    def latents(self, clip: int) -> Tensor:
+        """All frames of a clip, (t, c, h, w) fp16, scaled to unit deviation."""
+        return self._latents[clip]
+
+    def script(self, clip: int) -> Script:
+        """Who does what, and where."""
+        return self._scripts[clip]
+
+    def caption(self, clip: int, frame: int, rng: Random, *, complete: bool = False) -> str:
+        """One of the ways of saying what happens in a frame.
+
+        After the switch a caption goes on from what came before ("then it jumps"), before it
+        rarely; a `complete` one always names the character, for frames without references.
+        """
+        script = self._scripts[clip]
+        switched = frame >= script.switch
+        continuing = not complete and (switched or (frame > 0 and rng.random() < 0.15))
+        return caption(
+            script.character,
+            script.motions[frame],
+            script.scene,
+            rng,
+            continuing=continuing,
+            after=script.motions[0] if switched else None,
+        )
+
+    def captions(self, clip: int) -> list[str]:
+        """One caption a frame, the same at each call and for all frames of a motion."""
+        length, switch = len(self._scripts[clip].motions), self._scripts[clip].switch
+        said = {
+            start: self.caption(clip, start, random.Random(clip))
+            for start in {0, min(switch, length - 1)}
+        }
+        return [said[0 if frame < switch else switch] for frame in range(length)]
+
+
+def _shard(file: Path) -> Iterator[tuple[Tensor, Script]]:
+    with safe_open(file, "pt") as shard:
+        scripts = json.loads(shard.metadata()["scripts"])
+        latents = shard.get_tensor("latents")
+    for clip, script in zip(latents, scripts, strict=True):
+        yield clip, Script(**{**script, "motions": tuple(script["motions"])})
+
+
+def main() -> None:
+    """`python -m artv_cli.train.bank VAE OUT`: builds a bank from a VAE's folder."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("vae", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--clips", type=int, default=6000)
+    parser.add_argument("--length", type=int, default=14)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    vae = AutoencoderKL.from_pretrained(options.vae).eval()
+    vae = vae.to(memory_format=torch.channels_last)
+    build_bank(vae, options.out, options.clips, options.length, options.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The training state on disk: one safetensors file, replaced by a rename, never pickled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from artv_cli.train.ema import WeightAverage
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save_checkpoint(
+    path: Path,
+    module: nn.Module,
+    average: WeightAverage,
+    optimizer: torch.optim.AdamW,
+    step: int,
+) -> None:
+    """Write weights, their average, the optimiser's moments and the step."""
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in module.named_parameters():
+        tensors[f"weights/{name}"] = parameter.detach().contiguous()
+        tensors[f"average/{name}"] = average.weights[name].contiguous()
+        for moment in MOMENTS:
+            if state := optimizer.state.get(parameter):
+                tensors[f"{moment}/{name}"] = state[moment].contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata={"step": str(step)})
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_checkpoint(
+    path: Path, module: nn.Module, average: WeightAverage, optimizer: torch.optim.AdamW
+) -> int:
+    """Restore what `save_checkpoint` wrote; returns the step."""
+    with safe_open(path, "pt") as file, torch.no_grad():
+        step = int(file.metadata()["step"])
+        names = set(file.keys())
+        for name, parameter in module.named_parameters():
+            parameter.copy_(file.get_tensor(f"weights/{name}"))
+            average.weights[name].copy_(file.get_tensor(f"average/{name}"))
+            if f"exp_avg/{name}" in names:
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(step)),
+                    **{
+                        moment: file.get_tensor(f"{moment}/{name}").to(
+                            memory_format=_format(parameter)
+                        )
+                        for moment in MOMENTS
+                    },
+                }
+    return step
+
+
+def _format(parameter: Tensor) -> torch.memory_format:
+    is_last = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format

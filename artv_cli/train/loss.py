@@ -1,0 +1,80 @@
+"""The loss of the masked diffusion model, through both networks at once (Eq. 4, 7).
+
+Nothing supervises the mask: it learns to copy because copying a still pixel predicts the noise
+exactly.
+
+Legend: b batch, c latent channels, h w latent size, n text tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from artv_cli.diffusion.denoiser import StaticNoise, compose_noise, static_noise
+from artv_cli.diffusion.noise import augment
+from artv_cli.diffusion.schedule import Schedule
+from artv_cli.model.artv import ArtV
+from artv_cli.train.examples import Examples
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random part of one step: what is added to the target and to its conditions.
+
+    `timestep` and `noise_level`: (b,) integers; `noise` (b, c, h, w), `reference_noise`
+    (b, 2c, h, w) and `anchor_noise` (b, c, h, w): standard normal.
+    """
+
+    timestep: Tensor
+    noise_level: Tensor
+    noise: Tensor
+    reference_noise: Tensor
+    anchor_noise: Tensor
+
+    @classmethod
+    def for_examples(
+        cls, examples: Examples, schedule: Schedule, max_level: int, generator: torch.Generator
+    ) -> Draw:
+        """Draw timesteps over the whole schedule and levels from [0, max_level] (Sec. 3.3)."""
+        count = len(examples.target)
+        steps = len(schedule.alphas_cumprod)
+        return cls(
+            torch.randint(steps, (count,), generator=generator),
+            torch.randint(max_level + 1, (count,), generator=generator),
+            torch.randn(examples.target.shape, generator=generator),
+            torch.randn(examples.references.shape, generator=generator),
+            torch.randn(examples.anchor.shape, generator=generator),
+        )
+
+
+def masked_diffusion_loss(
+    model: ArtV,
+    examples: Examples,
+    text: Tensor,
+    draw: Draw,
+    schedule: Schedule,
+    form: StaticNoise = "exact",
+) -> tuple[Tensor, Tensor]:
+    """Return ||eps - eps_hat||^2 per example (b,) and the mean mask of each (b,).
+
+    `text`: (b, n, context width), the text encoder's states of the examples' captions.
+    """
+    level = draw.noise_level
+    references = augment(examples.references, level, draw.reference_noise, schedule)
+    anchor = augment(examples.anchor, level, draw.anchor_noise, schedule)
+    conditions = model.prepare(
+        references * examples.has_reference,
+        anchor * examples.has_anchor,
+        model.prepare_text(text),
+        level,
+    )
+    y_t = schedule.add_noise(examples.target, draw.noise, draw.timestep)
+    mask, dynamic = model(y_t, draw.timestep, conditions)
+    scales = schedule.coefficients(draw.timestep, y_t)
+    static = static_noise(y_t, examples.previous, *scales, form)
+    predicted = compose_noise(mask.float(), static, dynamic.float())  # Eq. 7
+    loss = (draw.noise - predicted).square().flatten(1).mean(1)  # Eq. 4
+    return loss, mask.detach().float().flatten(1).mean(1)

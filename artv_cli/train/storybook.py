@@ -1,0 +1,133 @@
+"""Trains the networks of the embedded model on the storybook's world, in resumable pieces.
+
+Run after `artv_cli.train.vae` and `artv_cli.train.bank` (the README has the commands)::
+
+    torchrun --nproc-per-node 2 -m artv_cli.train.storybook --minutes 60
+
+Running it again goes on where it stopped; `--export DIR` writes the averaged weights as a model
+folder of half-precision safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from artv_cli.diffusion.schedule import Schedule
+from artv_cli.model.artv import ArtV
+from artv_cli.model.codec import TextEncoder
+from artv_cli.model.folder import Preferences
+from artv_cli.model.unet import ConditionedUNet
+from artv_cli.model.weights import Model, save_model
+from artv_cli.settings import Guidance, Sampling
+from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
+from artv_cli.train.bank import Bank
+from artv_cli.train.examples import Drops
+from artv_cli.train.loop import Learner, Recipe, Trainer
+
+TEXT_WIDTH = 128
+
+PREFERENCES = Preferences(
+    size=(128, 128),
+    static_noise="exact",
+    dtype="float32",
+    sampling=Sampling(
+        sampler="dpmpp_2m",
+        steps=8,
+        guidance=Guidance(text=3.0, reference=0.25, anchor=0.25, on="dynamic"),
+        noise_level=200,
+    ),
+)
+
+RECIPE = Recipe(
+    samples=120_000,
+    batch_size=16,
+    learning_rate=5e-4,
+    warmup=200,
+    decay_share=0.3,
+    ema_decay=0.998,
+    drops=Drops(key_frames=0.2),
+)
+
+
+def build_learner(latent_channels: int = 4, seed: int = 0) -> Learner:
+    """Return fresh networks of the embedded model's size, and a fresh text encoder."""
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_TOKENS,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    dynamic = ConditionedUNet(_unet(latent_channels, latent_channels, [128, 128, 128], [2, 2, 2]))
+    mask = ConditionedUNet(_unet(latent_channels, 1, [32, 32, 64], [1, 1, 2]))
+    return Learner(ArtV(dynamic, mask), TextEncoder(tokenizer, text))
+
+
+def _unet(
+    in_channels: int, out_channels: int, channels: list[int], heads: list[int]
+) -> dict[str, Any]:
+    # No attention at the full latent resolution: on a CPU it costs more than all the rest.
+    return {
+        "sample_size": 16,
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "block_out_channels": channels,
+        "attention_head_dim": heads,  # diffusers' name for the number of heads
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "layers_per_block": 1,
+        "cross_attention_dim": TEXT_WIDTH,
+        "use_linear_projection": True,
+    }
+
+
+def export(trainer: Trainer, vae: AutoencoderKL, path: Path) -> None:
+    """Write the averaged weights as a model folder in half precision."""
+    trainer.average.copy_to(trainer.learner)
+    learner = trainer.learner.half()
+    model = Model(
+        learner.networks, vae.half(), learner.text, trainer.schedule, trainer.recipe.static_noise
+    )
+    save_model(path, model, PREFERENCES)
+
+
+def main() -> None:
+    """Train, or export what was trained."""
+    parser = argparse.ArgumentParser(description="Train the embedded model's networks.")
+    parser.add_argument("--runs", type=Path, default=Path("runs/storybook"), help="state and bank")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
+    parser.add_argument("--samples", type=int, default=RECIPE.samples, help="examples in all")
+    parser.add_argument("--export", type=Path, help="only write the model folder there")
+    options = parser.parse_args()
+    vae = AutoencoderKL.from_pretrained(options.runs / "vae", use_safetensors=True)
+    trainer = Trainer(
+        build_learner(vae.config.latent_channels),
+        Bank(options.runs / "bank"),
+        Schedule.scaled_linear(),
+        replace(RECIPE, samples=options.samples),
+        options.runs / "networks",
+    )
+    if options.export:
+        export(trainer, vae, options.export)
+    else:
+        trainer.run(options.minutes * 60)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Trains the storybook's VAE: an AutoencoderKL, 8 times smaller each way, with 4 channels.
+
+The loss is L1 on pixels and on their gradients, weighted towards the character, plus a small KL
+term. Most of the training sees crops of half the side, every other one around the character: the
+network is convolutional, so a crop teaches as much as a frame at a quarter of the cost. The last
+part sees whole frames, on which the group norms settle. Training runs for a given wall-clock time,
+resumes from its state file, and shares the work over the processes that torchrun starts::
+
+    torchrun --nproc-per-node 2 -m artv_cli.train.vae OUT --minutes 25
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from artv_cli.storybook.world import Split, sample_clip
+from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
+from artv_cli.train.ema import WeightAverage
+from artv_cli.train.parallel import agree, average_gradients, join
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class VaeRecipe:
+    """Everything that decides a training run, apart from its length.
+
+    A batch is composed from `clips` clips of `frames` frames each; crops have `crop` pixels a
+    side, until the part `cropped` of the budget is spent; `character` is the extra weight of the
+    character's region; `ema` the decay of the averaged weights.
+    """
+
+    widths: tuple[int, ...] = (8, 16, 48, 128)
+    groups: int = 2
+    clips: int = 8
+    frames: int = 2
+    crop: int = 64
+    cropped: float = 0.75
+    rate: float = 1.5e-3
+    warmup: int = 100
+    kl: float = 1e-6
+    gradient: float = 1.0
+    character: float = 4.0
+    ema: float = 0.999
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: wall-clock `seconds` over all runs together, or `steps`."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+    def progress(self, step: int, elapsed: float) -> float:
+        """The part of the budget that is spent, from 0 to 1."""
+        parts = [
+            spent / whole
+            for spent, whole in ((step, self.steps), (elapsed, self.seconds))
+            if whole is not None
+        ]
+        return min(1.0, max(parts, default=1.0))
+
+
+def build_vae(recipe: VaeRecipe) -> AutoencoderKL:
+    """A freshly initialised AutoencoderKL, without attention, for 128×128 pictures."""
+    blocks = len(recipe.widths)
+    torch.manual_seed(recipe.seed)
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * blocks,
+        up_block_types=("UpDecoderBlock2D",) * blocks,
+        block_out_channels=recipe.widths,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=recipe.groups,
+        sample_size=128,
+        mid_block_add_attention=False,
+    )
+    return vae.to(memory_format=torch.channels_last)
+
+
+def sample_batch(recipe: VaeRecipe, step: int, split: Split = "train") -> tuple[Tensor, Tensor]:
+    """The frames (b, 3, h, w) in [-1, 1] and masks (b, 1, h, w) of a step: a pure function."""
+    first = (recipe.seed * 1_000_003 + step) * recipe.clips
+    clips = [
+        sample_clip(first + index, recipe.frames, split=split) for index in range(recipe.clips)
+    ]
+    frames = torch.cat([clip.frames for clip in clips])
+    masks = torch.cat([clip.masks for clip in clips])
+    return frames.contiguous(memory_format=torch.channels_last), masks
+
+
+def crop_batch(
+    frames: Tensor, masks: Tensor, side: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Two crops of each frame: one around the character (where it shows), one anywhere."""
+    height, width = frames.shape[-2:]
+    corners = torch.rand(2, len(frames), 2, generator=generator)
+    pieces = []
+    for index, mask in enumerate(masks[:, 0]):
+        anywhere = corners[0, index] * torch.tensor([height - side, width - side])
+        shown = (mask > 0.5).nonzero()
+        near = shown.float().mean(0) if len(shown) else anywhere + side / 2
+        near = near + (corners[1, index] - 0.5) * side / 2 - side / 2
+        for top, left in (anywhere.long().tolist(), near.long().tolist()):
+            top, left = min(max(top, 0), height - side), min(max(left, 0), width - side)
+            window = (slice(top, top + side), slice(left, left + side))
+            pieces.append((frames[index][:, *window], masks[index][:, *window]))
+    cropped = torch.stack([piece for piece, _ in pieces])
+    return (
+        cropped.contiguous(memory_format=torch.channels_last),
+        torch.stack([mask for _, mask in pieces]),
+    )
+
+
+def reconstruction_loss(output: Tensor, target: Tensor, mask: Tensor, recipe: VaeRecipe) -> Tensor:
+    """Weighted L1 of pixels and of their differences to the right and below."""
+    weight = 1 + recipe.character * F.max_pool2d(mask, 5, 1, 2)
+    error = output - target
+    down, across = error[:, :, 1:] - error[:, :, :-1], error[..., 1:] - error[..., :-1]
+    edges = (down.abs() * weight[:, :, 1:]).mean() + (across.abs() * weight[..., 1:]).mean()
+    return (error.abs() * weight).mean() + recipe.gradient * edges
+
+
+class VaeTraining:
+    """A VAE being trained: weights, their average, optimizer, step and time spent.
+
+    Of `size` processes that train together, this is number `rank`; each has its own batches.
+    """
+
+    def __init__(self, recipe: VaeRecipe, rank: int = 0, size: int = 1) -> None:
+        self.recipe, self.rank, self.size = recipe, rank, size
+        self.vae = build_vae(recipe)
+        self.average = WeightAverage(self.vae, recipe.ema)
+        self.optimizer = torch.optim.AdamW(
+            self.vae.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=1e-4
+        )
+        self.step = 0
+        self.elapsed = 0.0
+
+    def train_step(self, progress: float) -> float:
+        """One optimizer step on the batch of the current step; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate(progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(progress)
+        loss.backward()
+        average_gradients(self.vae.parameters())
+        torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update(self.vae, self.step)
+        self.step += 1
+        return loss.item()
+
+    def _rate(self, progress: float) -> float:
+        """A linear warm-up, then a cosine down to a hundredth."""
+        warm = min(1.0, (self.step + 1) / self.recipe.warmup)
+        return self.recipe.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def _loss(self, progress: float) -> Tensor:
+        recipe, batch = self.recipe, self.step * self.size + self.rank
+        generator = torch.Generator().manual_seed(batch)
+        frames, masks = sample_batch(recipe, batch)
+        if progress < recipe.cropped:
+            frames, masks = crop_batch(frames, masks, recipe.crop, generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = self.vae.encode(frames).latent_dist
+            output = self.vae.decode(posterior.sample(generator=generator)).sample
+        loss = reconstruction_loss(output.float(), frames, masks, recipe)
+        return loss + recipe.kl * posterior.kl().mean()
+
+    def averaged(self) -> AutoencoderKL:
+        """A copy of the VAE that holds the averaged weights."""
+        vae = build_vae(self.recipe)
+        self.average.copy_to(vae)
+        return vae
+
+    def save(self, file: Path) -> None:
+        """Writes the whole state, so that training can go on from it; replaces atomically."""
+        save_checkpoint(file, self.vae, self.average, self.optimizer, self.step)
+        file.with_suffix(".json").write_text(json.dumps({"elapsed": self.elapsed}))
+
+    def load(self, file: Path) -> None:
+        """Takes up the state that `save` wrote for the same recipe."""
+        self.step = load_checkpoint(file, self.vae, self.average, self.optimizer)
+        self.elapsed = json.loads(file.with_suffix(".json").read_text())["elapsed"]
+
+
+@torch.no_grad()
+def calibrate(vae: AutoencoderKL, recipe: VaeRecipe, batches: int = 16) -> None:
+    """Sets both factors so that (latents - shift_factor) · scaling_factor has deviation 1."""
+    frames = [sample_batch(recipe, -1 - index)[0] for index in range(batches)]
+    latents = torch.cat([vae.encode(batch).latent_dist.mean for batch in frames])
+    vae.register_to_config(
+        scaling_factor=float(1 / latents.std()), shift_factor=float(latents.mean())
+    )
+
+
+@torch.no_grad()
+def evaluate(vae: AutoencoderKL, recipe: VaeRecipe, batches: int = 16) -> tuple[float, float]:
+    """PSNR in dB on held-out clips: of whole frames, and of the character's region."""
+    errors, weights = [], []
+    for index in range(batches):
+        frames, masks = sample_batch(recipe, index, "held-out")
+        output = vae.decode(vae.encode(frames).latent_dist.mean).sample.clamp(-1, 1)
+        errors.append(((output - frames) / 2).square().mean(1, keepdim=True))
+        weights.append((masks > 0.5).float())
+    error, weight = torch.cat(errors), torch.cat(weights)
+    region = (error * weight).sum() / weight.sum()
+    return float(-10 * error.mean().log10()), float(-10 * region.log10())
+
+
+def train_vae(
+    recipe: VaeRecipe,
+    budget: Budget,
+    out: Path,
+    every: float = 300.0,
+    report: Report = print,
+) -> AutoencoderKL:
+    """Trains until the budget is spent and saves the averaged VAE to `out`; returns it.
+
+    Goes on from `out/training.safetensors` if that file exists; every `every` seconds it is
+    written again, and with it the averaged VAE so far.
+    """
+    rank, size = join()
+    training, state = VaeTraining(recipe, rank, size), out / "training.safetensors"
+    if state.exists():
+        training.load(state)
+    saved = clock = time.monotonic()
+    losses: list[float] = []
+    while (progress := agree(budget.progress(training.step, training.elapsed))) < 1:
+        losses.append(training.train_step(progress))
+        now = time.monotonic()
+        training.elapsed, clock = training.elapsed + now - clock, now
+        if rank == 0 and len(losses) == 50:
+            report(f"step {training.step}, {training.elapsed:.0f} s, loss {sum(losses) / 50:.4f}")
+            losses.clear()
+        if rank == 0 and now - saved > every:
+            _publish(training, out, report)
+            saved = time.monotonic()
+    return _publish(training, out, report) if rank == 0 else training.averaged()
+
+
+def _publish(training: VaeTraining, out: Path, report: Report) -> AutoencoderKL:
+    training.save(out / "training.safetensors")
+    vae = training.averaged()
+    calibrate(vae, training.recipe)
+    vae.save_pretrained(out)
+    whole, region = evaluate(vae, training.recipe)
+    report(f"step {training.step}: {whole:.2f} dB, the character's region {region:.2f} dB")
+    return vae
+
+
+def main() -> None:
+    """Trains the storybook's VAE for so many minutes."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=25.0)
+    options = parser.parse_args()
+    train_vae(VaeRecipe(), Budget(seconds=60 * options.minutes), options.out)
+
+
+if __name__ == "__main__":
+    main()

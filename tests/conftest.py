@@ -1,0 +1,93 @@
+"""A whole artv in a folder of its own, with an engine that costs microseconds: `studio`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+STORY = """\
+title: The cat and the rocket
+fps: 8
+segments:
+  - prompt: a cat walks
+    frames: 6
+  - prompt: a cat jumps
+    frames: 4
+    narration: And then
+"""
+
+
+class Studio:
+    """Runs commands in `folder`; `engine` is what they draw with, `loaded` how often they load."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from standin import StandInEngine
+
+        self.folder = folder
+        self.engine: Any = StandInEngine()
+        self.loaded = 0
+        self._monkeypatch = monkeypatch
+
+    def load_engine(self, *model: Any, **how: Any) -> Any:
+        self.loaded += 1
+        return self.engine
+
+    def write(self, text: str = STORY, name: str = "story.yaml") -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def run(self, *arguments: str, stdin: str | None = None) -> Any:
+        """Run `artv ARGUMENTS`; the result has exit_code, stdout and stderr."""
+        from typer.testing import CliRunner
+
+        from artv_cli.cli import app
+
+        self._monkeypatch.setattr(sys, "argv", ["artv", *arguments])
+        return CliRunner().invoke(app, list(arguments), input=stdin)
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that must succeed, with `--json`, and return what it printed."""
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+
+def stand_in_model(name: str, revision: object = None, variant: object = None) -> Any:
+    """Return the model folder whose frames the stand-in engine draws."""
+    from standin import MODEL
+
+    from artv_cli.model.folder import ModelFolder, Preferences
+
+    return ModelFolder(
+        name=name,
+        path=Path("weights"),
+        fingerprint=MODEL.fingerprint,
+        preferences=Preferences(size=MODEL.size, sampling=MODEL.sampling),
+        size_multiple=MODEL.size_multiple,
+        autoencoder="AutoencoderKL",
+        latent_channels=4,
+        downsampling=8,
+    )
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
+    studio = Studio(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("COLUMNS", "100")
+    engine = SimpleNamespace(load_engine=studio.load_engine)
+    monkeypatch.setitem(sys.modules, "artv_cli.artv_engine", engine)
+    for module in ("artv_cli.story", "artv_cli.commands.models"):
+        monkeypatch.setattr(f"{module}.find_model", stand_in_model)
+        monkeypatch.setattr(f"{module}.embedded_models", lambda: ["storybook"])
+    words = SimpleNamespace(unknown_words=lambda prompt: [])
+    monkeypatch.setitem(sys.modules, "artv_cli.storybook.captions", words)
+    yield studio

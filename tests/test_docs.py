@@ -1,0 +1,125 @@
+"""The README's reference: every command and option stands there, and every example is a command."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from artv_cli.cli import app
+
+README = Path(__file__).parent.parent / "README.md"
+TYPERS_OWN = {"--install-completion", "--show-completion", "--help"}
+
+
+def commands(command: Any, name: str = "artv") -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, with its full name."""
+    for part, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, f"{name} {part}")
+    if not getattr(command, "commands", {}):
+        yield name, command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def options(command: Any) -> set[str]:
+    """Return the long names of a command's options."""
+    names = {name for parameter in command.params for name in parameter.opts}
+    return {name for name in names if name.startswith("--")} - TYPERS_OWN
+
+
+def examples_in_help() -> list[str]:
+    texts = [command.help for command in COMMANDS.values()] + [typer.main.get_command(app).help]
+    lines = (line.strip() for text in texts for line in text.splitlines())
+    return [re.split(r" {3,}", line)[0] for line in lines if line.startswith("artv ")]
+
+
+def readme() -> str:
+    return README.read_text() if README.exists() else ""
+
+
+def reference() -> str:
+    """Return the README's section on commands."""
+    match = re.search(r"^## Commands$(.*?)(?=^## |\Z)", readme(), re.MULTILINE | re.DOTALL)
+    return match[1] if match else ""
+
+
+def examples_in_readme() -> list[str]:
+    blocks = re.findall(r"^```\w*\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
+    lines = (line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines())
+    # One block may install first: `pip install … && artv story …`
+    parts = (part.strip() for line in lines for part in line.split("&&"))
+    return [part for part in parts if part.startswith("artv ")]
+
+
+def parse(example: str) -> None:
+    """Parse a command line as artv would, without running it; fails as artv would."""
+    name, *words = before_shell(example)
+    command = typer.main.get_command(app)
+    while inner := getattr(command, "commands", None):
+        if words[0] in ("--help", "--version", "--install-completion"):
+            return
+        assert words[0] in inner, f"No such command: {example}"
+        name, *words = words
+        command = inner[name]
+    with contextlib.suppress(typer.Exit), command.make_context(name, words):  # Exit is --help
+        pass
+
+
+def before_shell(example: str) -> list[str]:
+    """Return the words of a command line up to a pipe, a redirection or a comment."""
+    lexer = shlex.shlex(example, posix=True, punctuation_chars="|<>;&")
+    lexer.whitespace_split = True
+    return list(itertools.takewhile(lambda word: not set(word) <= set("|<>;&"), lexer))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    assert f"\n{name}" in command.help, "an example comes first"
+    silent = [parameter.name for parameter in command.params if not parameter.help]
+    assert not silent
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_stands_in_the_readme(name: str) -> None:
+    assert f"`{name}" in reference()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_stands_in_the_readme(name: str) -> None:
+    told = set(re.findall(r"--[a-z][a-z0-9-]*", reference()))
+    assert options(COMMANDS[name]) <= told
+
+
+def test_the_readme_names_no_command_or_option_that_is_not_there() -> None:
+    told = set(re.findall(r"--[a-z][a-z0-9-]*", reference()))
+    known = set().union(*(options(command) for command in COMMANDS.values()))
+    assert told <= known | TYPERS_OWN | {"--version"}
+    named = set(re.findall(r"`(artv [a-z0-9]+(?: [a-z]+)?)", reference()))
+    groups = {name.rpartition(" ")[0] for name in COMMANDS}
+    assert all(name in COMMANDS or name in groups for name in named if name != "artv")
+
+
+def test_the_readme_has_examples() -> None:
+    assert examples_in_readme()
+
+
+@pytest.mark.parametrize("example", [*examples_in_help(), *examples_in_readme()])
+def test_every_example_parses(example: str) -> None:
+    parse(example)
+
+
+@pytest.mark.parametrize("example", ["artv stroy x.yaml", "artv story", "artv story x --stops 3"])
+def test_a_wrong_example_would_be_found(example: str) -> None:
+    with pytest.raises(Exception, match="No such|Missing"):
+        parse(example)

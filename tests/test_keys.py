@@ -1,0 +1,147 @@
+"""Keys change if and only if what decides a frame's bits changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sample_plans import IMAGES, JUMP, ROCKET, WALK, frame_keys, plan
+from standin import MODEL, SAMPLING
+
+from artv_cli import keys
+from artv_cli.keys import CLASSIFIED, key_of
+from artv_cli.plan import make_plan
+from artv_cli.settings import Guidance, GuidanceSettings, Sampling, Settings
+from artv_cli.storyboard import Segment, Storyboard
+
+
+def test_every_field_is_classified_as_in_the_key_or_not() -> None:
+    for model in (Storyboard, Segment, Settings):
+        assert set(CLASSIFIED[model.__name__]) == set(model.model_fields), model.__name__
+    assert set(CLASSIFIED["Guidance"]) == set(GuidanceSettings.model_fields)
+    assert set(CLASSIFIED["Guidance"]) == {field.name for field in dataclasses.fields(Guidance)}
+    sampling = {field.name for field in dataclasses.fields(Sampling)}
+    assert {name for name in sampling if CLASSIFIED["Settings"][name] == "in the key"} == sampling
+
+
+BOARD: dict[str, Any] = {"segments": [WALK, ROCKET], "image": "cat.png"}
+FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
+    "Storyboard": {
+        "title": BOARD | {"title": "A story"},
+        "image": BOARD | {"image": "dog.png"},
+        "segments": BOARD | {"segments": [JUMP, ROCKET]},
+        "settings": BOARD | {"settings": {"seed": 3}},
+        "name": BOARD | {"name": "other.yaml"},
+        "folder": BOARD | {"folder": "/elsewhere"},
+    },
+    "Segment": {
+        name: BOARD | {"segments": [WALK, ROCKET | edit]}
+        for name, edit in {
+            "prompt": {"prompt": "a rocket lands"},
+            "settings": {"settings": {"steps": 9}},
+            "start": {"start": "continue"},
+            "anchor": {"anchor": "first"},
+            "image": {"image": "dog.png"},
+            "fade": {"fade": 2},
+            "narration": {"narration": "And then"},
+        }.items()
+    },
+    "Settings": {
+        name: BOARD | {"settings": {name: value}}
+        for name, value in {
+            "model": "other/model",
+            "revision": "v2",
+            "variant": "fp16",
+            "dtype": "bfloat16",
+            "device": "cuda:1",
+            "offload": "model",
+            "seed": 9,
+            "size": (64, 64),
+            "fps": Fraction(30000, 1001),
+            "steps": 12,
+            "sampler": "euler",
+            "noise_level": 100,
+            "guidance": {"text": 5.0},
+            "cache": "/tmp/elsewhere",
+            "strict": True,
+        }.items()
+    },
+    "Guidance": {
+        name: BOARD | {"settings": {"guidance": {name: value}}}
+        for name, value in {"text": 5, "reference": 1, "anchor": 1, "on": "composed"}.items()
+    },
+}
+
+
+def test_a_field_changes_a_key_if_and_only_if_it_is_classified_so() -> None:
+    def board_keys(board: dict[str, Any]) -> list[str]:
+        storyboard = Storyboard.model_validate(board)
+        return [frame.key for frame in make_plan(storyboard, MODEL, IMAGES).frames]
+
+    base = board_keys(BOARD)
+    for record, fields in CLASSIFIED.items():
+        for name, standing in fields.items():
+            if (record, name) == ("Segment", "frames"):
+                continue  # its own test: the frames that stay keep their keys
+            changed = board_keys(FIELD_EDITS[record][name]) != base
+            assert changed == (standing == "in the key"), f"{record}.{name}"
+
+
+def test_every_ingredient_changes_the_key() -> None:
+    ingredients = dict(plan(WALK).frames[2].ingredients)
+    assert set(ingredients) == {
+        "epoch", "role", "model", "size", "dtype", "prompt", "seed", "sampler", "steps",
+        "noise level", "text scale", "guidance on", "reference scale", "anchor scale",
+        "references", "anchor",
+    }  # fmt: skip
+    for name, value in ingredients.items():
+        other = [*reversed(value)] if isinstance(value, list) else f"{value}?"
+        assert key_of(ingredients | {name: other}) != key_of(ingredients), name
+
+
+def test_the_epoch_of_the_maths_is_in_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = frame_keys(WALK, image="cat.png") + frame_keys(WALK)
+    monkeypatch.setattr(keys, "EPOCH", keys.EPOCH + 1)
+    assert not set(before) & set(frame_keys(WALK, image="cat.png") + frame_keys(WALK))
+
+
+def test_the_models_weights_and_its_own_defaults_decide_keys() -> None:
+    before = set(frame_keys(WALK))
+    for change in (
+        {"fingerprint": "0" * 64},
+        {"size": (64, 64)},
+        {"dtype": "float16"},
+        {"sampling": dataclasses.replace(SAMPLING, steps=9)},
+    ):
+        assert not before & set(frame_keys(WALK, model=dataclasses.replace(MODEL, **change)))
+    told = {"steps": 8, "size": (32, 16), "dtype": "float32", "noise_level": 200, "seed": 0}
+    assert set(frame_keys(WALK, settings=told)) == before, "said or default, it is the same"
+
+
+def test_a_drawn_key_frame_does_not_depend_on_scales_of_branches_that_do_not_run() -> None:
+    one, two = (
+        frame_keys(WALK, settings={"guidance": {"reference": scale, "anchor": scale}})
+        for scale in (0, 1)
+    )
+    assert one[0] == two[0]
+    assert not set(one[1:]) & set(two[1:])
+
+
+def test_a_key_is_what_it_was_when_this_test_was_written() -> None:
+    """A change here orphans every cache in the world: raise EPOCH and say so, or undo it."""
+    first, second, *_ = frame_keys(WALK, image="cat.png")
+    assert (first[:16], second[:16]) == ("44be47149aab072d", "e8ffd7f1bc32cf12")
+
+
+@given(
+    a=st.builds(Settings, steps=st.sampled_from([None, 8, 9]), seed=st.sampled_from([None, 0, 1])),
+    b=st.builds(Settings, steps=st.sampled_from([None, 8, 9]), seed=st.sampled_from([None, 0, 1])),
+)
+def test_keys_are_equal_exactly_if_what_is_in_force_is_equal(a: Settings, b: Settings) -> None:
+    in_force = [(s.steps or 8, s.seed or 0) for s in (a, b)]
+    same = frame_keys(WALK, settings=a) == frame_keys(WALK, settings=b)
+    assert same == (in_force[0] == in_force[1])

@@ -1,0 +1,101 @@
+"""An output is replaced whole or not at all, and nothing else is touched."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from artv_cli.errors import StorageError, UsageError
+from artv_cli.output import replacing, write_text
+
+
+def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    write_text(path, "é")
+    write_text(path, "two")
+    assert path.read_text() == "two"
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~current_umask()
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file_and_no_other(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(error):
+        with replacing(tmp_path / "a.txt") as part:
+            part.write_text("half")
+            raise error
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_link_keeps_leading_to_the_output(tmp_path: Path) -> None:
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    write_text(tmp_path / "link.txt", "x")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "x"
+
+
+def test_a_file_never_replaces_a_folder_nor_a_folder_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine").write_text("x")
+    with pytest.raises(StorageError, match="folder cannot be written"):
+        write_text(tmp_path / "folder", "y")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="file cannot be written"):
+        with replacing(tmp_path / "file") as part:
+            part.mkdir()
+    assert (tmp_path / "folder" / "mine").read_text() == (tmp_path / "file").read_text() == "x"
+
+
+def test_a_folder_is_put_back_when_its_successor_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").write_text("x")
+    rename = os.rename
+
+    def refusing(source: Path, target: Path) -> None:
+        if source.name == "output":
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    with pytest.raises(StorageError, match="No space left"):
+        with replacing(tmp_path / "folder") as part:
+            part.mkdir()
+    assert (tmp_path / "folder" / "old").read_text() == "x"
+
+
+def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError) as caught:
+        write_text(tmp_path / "file" / "below.txt", "y")
+    assert "below.txt cannot be written" in caught.value.message and caught.value.remedy
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
+        write_text(Path("/dev/null"), "y")
+
+
+def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:
+    host = socket.gethostname()[:60]
+    dead = tmp_path / f".a.txt.{host}-{2**22 + 1}-x.part"  # above the largest process id of Linux
+    alive = tmp_path / f".a.txt.{host}-{os.getpid()}-x.part"
+    elsewhere = tmp_path / f".a.txt.not-{host}-{2**22 + 1}-x.part"
+    another = tmp_path / f".b.txt.{host}-{2**22 + 1}-x.part"
+    for folder in (dead, alive, elsewhere, another):
+        folder.mkdir()
+        (folder / "output.txt").write_text("half")
+    write_text(tmp_path / "a.txt", "whole")
+    assert not dead.exists()
+    assert alive.exists() and elsewhere.exists() and another.exists()

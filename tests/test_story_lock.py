@@ -1,0 +1,148 @@
+"""The lock: one renderer for each cache, named to others, gone when it dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from one_frame import KEY, LATENTS, PARENTS, PIXELS
+
+from artv_cli import cache, durable
+from artv_cli.cache import FrameStore
+from artv_cli.durable import HOST, is_alive
+from artv_cli.errors import StoryLocked
+
+pytest_plugins = ["frame_stores"]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from artv_cli.cache import FrameStore
+with FrameStore(Path(sys.argv[1]), warn=print).lock():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(store: FrameStore) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the store's lock."""
+    command = [sys.executable, "-c", HOLD, str(store.root)]
+    environment = os.environ | {"PYTHONPATH": str(Path(cache.__file__).parents[1])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_by_the_name_of_the_first(
+    store: FrameStore, holder: subprocess.Popen[str]
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(StoryLocked) as caught, store.lock():
+        pass
+    assert time.monotonic() - started < 1, "it fails at once"
+    assert f"process {holder.pid} on {socket.gethostname()}, started 20" in caught.value.message
+    assert "--cache" in caught.value.remedy
+    with pytest.raises(StoryLocked):
+        store.prune(0)
+    (store.root / "lock.json").write_text("{")
+    with pytest.raises(StoryLocked, match="^another process is rendering"), store.lock():
+        pass
+    assert store.put(KEY, LATENTS, PIXELS, {}) == store.get(KEY, {}), "correct without it, too"
+
+
+def test_the_lock_of_a_killed_process_is_no_obstacle(
+    store: FrameStore, holder: subprocess.Popen[str]
+) -> None:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert (store.root / "lock.json").exists(), "it could not clean up"
+    with store.lock():
+        tag = json.loads((store.root / "lock.json").read_text())
+        assert tag["pid"] == os.getpid()
+    assert not (store.root / "lock.json").exists()
+
+
+def test_a_name_tag_whose_process_id_was_used_again_keeps_nobody_out(store: FrameStore) -> None:
+    store.prepare()
+    tag = {"pid": os.getppid(), "host": HOST, "started": "2026-01-01 00:00:00"}
+    (store.root / "lock.json").write_text(json.dumps(tag))
+    with store.lock():
+        pass
+
+
+def test_the_lock_may_be_taken_again_inside_and_after(store: FrameStore) -> None:
+    for _ in range(2):
+        with store.lock():
+            with store.lock():
+                assert store.prune(0).files == 0
+            assert (store.root / "lock.json").exists(), "the inner one ends nothing"
+            other = FrameStore(store.root, warn=print)
+            with pytest.raises(StoryLocked), other.lock():
+                pass
+
+
+def test_the_lock_is_free_again_after_an_error(store: FrameStore) -> None:
+    with pytest.raises(KeyboardInterrupt), store.lock():
+        raise KeyboardInterrupt
+    with FrameStore(store.root, warn=print).lock():
+        pass
+
+
+def test_the_lock_sweeps_what_killed_processes_left_and_nothing_else(
+    store: FrameStore, packed: bytes
+) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    folder = store.path(KEY).parent
+    names = {
+        f"a.0.{dead.pid}.{HOST}.tmp": False,
+        f"b.0.{os.getpid()}.{HOST}.tmp": True,
+        "c.0.1.another-machine.example.tmp": True,
+        "d.0.1.old-machine.tmp": False,
+        "strange.tmp": True,
+    }
+    for name in names:
+        (folder / name).write_bytes(b"half")
+    (store.root / f"lock.0.{dead.pid}.{HOST}.tmp").write_bytes(b"half")
+    os.utime(folder / "d.0.1.old-machine.tmp", (0, 0))
+    with store.lock():
+        assert {name: (folder / name).exists() for name in names} == names
+    assert not list(store.root.glob("*.tmp")) and store.get(KEY, PARENTS) is not None
+
+
+def test_a_process_of_another_user_is_alive_and_an_absurd_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert is_alive(os.getpid()) and not is_alive(1 << 70)
+
+    def deny(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", deny)
+    assert is_alive(1)
+
+
+def test_windows_has_no_folder_to_sync_and_no_process_to_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("not on Windows")
+
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        windows.setattr(os, "open", refuse)
+        windows.setattr(os, "kill", refuse)
+        durable.sync_folder(tmp_path)
+        assert is_alive(1 << 70)

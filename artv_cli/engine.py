@@ -18,7 +18,7 @@ from artv_cli.settings import Sampling
 class FrameRequest:
     """What the engine is told about one frame: everything but the frames it is conditioned on.
 
-    `size` is (width, height) in pixels; `seed` is the frame's own (see `plan.frame_seed`), from
+    `size` is (width, height) in pixels; `seed` is the frame's own (see `keys.frame_seed`), from
     which each purpose (initial noise, step noise, augmentation) derives its own generator.
     """
 

@@ -20,7 +20,7 @@ from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampl
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard
 from artv_cli.subtitles import Cue, write_srt
 
-_NOT_FOR_OTHERS = {"device", "offload", "strict"}  # of this machine or this run, not of the film
+_NOT_FOR_OTHERS = {"device", "strict"}  # of this machine or this run, not of the film
 
 
 @dataclass(frozen=True, kw_only=True)

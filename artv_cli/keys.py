@@ -54,7 +54,6 @@ CLASSIFIED: Mapping[str, Mapping[str, Standing]] = {
         "variant": "not in the key",
         "dtype": "in the key",
         "device": "not in the key",  # part of the environment, which the entry records
-        "offload": "not in the key",
         "seed": "in the key",
         "size": "in the key",
         "fps": "not in the key",

@@ -22,7 +22,6 @@ from artv_cli.wording import sentence
 
 SamplerName = Literal["dpmpp_2s_ancestral", "dpmpp_2m", "euler"]
 GuidancePlace = Literal["dynamic", "composed"]
-Offload = Literal["none", "model", "sequential"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
 _PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -115,9 +114,6 @@ class FilmSettings(DrawSettings):
     device: (
         Annotated[str, Pattern("[a-z]+(:[0-9]+)?", "a device, such as cpu or cuda:0")] | None
     ) = Field(default=None, description="Where the networks run: cpu, cuda, cuda:1, mps.")
-    offload: Annotated[Offload, Choice(get_args(Offload))] | None = Field(
-        default=None, description="What to move off the device while it is not needed."
-    )
     size: Annotated[tuple[int, int], Size(8, 8192)] | None = Field(
         default=None,
         description="Width and height of the film in pixels; left out: the model's own.",

@@ -36,7 +36,8 @@ FLOORS: tuple[set[str], ...] = (
     {"", "errors", "latents"},
 )
 MAY_IMPORT_TORCH = {
-    "artv_engine", "diffusion", "evaluate", "model", "storybook.scenery", "storybook.world", "train"
+    "artv_engine", "diffusion", "evaluate", "model", "storybook.scenery", "storybook.tokenizer",
+    "storybook.world", "train",
 }  # fmt: skip
 
 

@@ -58,7 +58,6 @@ FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
             "variant": "fp16",
             "dtype": "bfloat16",
             "device": "cuda:1",
-            "offload": "model",
             "seed": 9,
             "size": (64, 64),
             "fps": Fraction(30000, 1001),

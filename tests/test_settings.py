@@ -126,7 +126,7 @@ def test_a_flag_that_was_not_given_says_nothing() -> None:
 def test_the_environment_speaks_for_every_setting() -> None:
     values = {
         "seed": "1", "steps": "8", "sampler": "euler", "noise_level": "9", "model": "m",
-        "revision": "r", "variant": "v", "dtype": "fp32", "device": "cpu", "offload": "none",
+        "revision": "r", "variant": "v", "dtype": "fp32", "device": "cpu",
         "size": "64x64", "fps": "8", "strict": "1", "cache": "c", "guidance.text": "1",
         "guidance.reference": "2", "guidance.anchor": "3", "guidance.on": "composed",
     }  # fmt: skip

@@ -113,7 +113,7 @@ _SCENES = (
     Scene("snow", ("in the snow", "in winter"), ("through the snow", "across the snow"), _OUTDOORS),
     Scene(
         "desert",
-        ("in a desert", "in the desert", "on the sand"),
+        ("in a desert", "in the desert", "among the dunes"),
         ("across the desert", "through a desert"),
         _OUTDOORS,
     ),

@@ -50,12 +50,12 @@ def poses(
     """One pose for each frame; the path is placed so that most frames show the character."""
     speed = rng.uniform(0.028, 0.04)
     pose = _start(motions, character, scene, where, rng)
-    path = [_dress(pose, motions[0], character, 0)]
+    path = [_dress(pose, motions[0], character)]
     since = 0
     for before, motion in zip(motions, motions[1:], strict=False):
-        since = since + 1 if motion == before else 0
-        pose = _step(pose, motion, speed, where, since)
-        path.append(_dress(_lift(pose, motion, since), motion, character, since))
+        since = since + 1 if motion == before else 1
+        pose = _step(pose, motion, speed, where)
+        path.append(_dress(_lift(pose, motion, since), motion, character))
     return _place(path, where, rng)
 
 
@@ -79,7 +79,7 @@ def _start(
     return Pose(0.0, y, ground, size, stretch=1.0 if left else -1.0, phase=rng.randrange(24))
 
 
-def _step(pose: Pose, motion: Motion, speed: float, where: Medium | None, since: int) -> Pose:
+def _step(pose: Pose, motion: Motion, speed: float, where: Medium | None) -> Pose:
     """The resting pose of the next frame: what remains when jump and spin are taken away."""
     if motion in ("left", "right"):
         sign = -1 if motion == "left" else 1
@@ -103,8 +103,8 @@ def _zoom(pose: Pose, factor: float, where: Medium | None) -> Pose:
 
 
 def _lift(pose: Pose, motion: Motion, since: int) -> Pose:
-    """Adds what a jump or a spin does to the resting pose, `since` frames after its start."""
-    part = ((since + 1) % PERIOD) / PERIOD
+    """Adds what a jump or a spin does to the resting pose, in its frame number `since`."""
+    part = (since % PERIOD) / PERIOD
     if motion == "jump":
         return replace(pose, y=pose.y - 0.24 * 4 * part * (1 - part))
     if motion == "spin":
@@ -113,7 +113,7 @@ def _lift(pose: Pose, motion: Motion, since: int) -> Pose:
     return pose
 
 
-def _dress(pose: Pose, motion: Motion, character: Character, since: int) -> Pose:
+def _dress(pose: Pose, motion: Motion, character: Character) -> Pose:
     """Mirrors or tilts the sprite by the way in which it faces."""
     if character.facing == "front":
         return replace(pose, stretch=pose.stretch if motion == "spin" else abs(pose.stretch))

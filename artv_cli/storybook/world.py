@@ -144,8 +144,8 @@ def compose(script: Script, picture: Tensor, rng: random.Random) -> tuple[Tensor
     size = max(pose.size for pose in path) * height
     layer = _warp(strip, path, size, (height, width))
     colour, alpha = layer[:, :3], layer[:, 3:]
-    ground = picture * (1 - _shadows(path, (height, width))) if where == "land" else picture
-    if where == "air" and "land" in scene.media:
+    ground = picture
+    if "land" in scene.media:
         ground = picture * (1 - _shadows(path, (height, width)))
     return (colour + ground * (1 - alpha)).clamp(0, 1), alpha.clamp(0, 1)
 

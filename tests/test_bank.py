@@ -1,0 +1,101 @@
+"""The bank of latents: what a build writes is what a trainer reads."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from artv_cli.errors import UsageError
+from artv_cli.model.codec import encode_images
+from artv_cli.storybook.world import sample_clip
+from artv_cli.train.bank import Bank, build_bank
+from artv_cli.train.vae import VaeRecipe, build_vae
+
+
+@pytest.fixture(scope="module")
+def vae() -> AutoencoderKL:
+    return build_vae(VaeRecipe(widths=(4, 4, 4, 4), groups=2)).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(vae: AutoencoderKL, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bank")
+    build_bank(vae, out, clips=12, length=8, seed=30, shard=6, report=lambda _: None)
+    return out
+
+
+def test_a_bank_holds_the_encoded_frames_of_its_clips(folder: Path, vae: AutoencoderKL) -> None:
+    bank = Bank(folder)
+    assert len(bank) == 12
+    for index in (0, 7):
+        clip = sample_clip(30 + index, 8)
+        with torch.no_grad():
+            expected = encode_images(vae, clip.frames)
+        assert bank.latents(index).shape == (8, 4, 16, 16)
+        assert bank.latents(index).dtype == torch.float16
+        assert torch.allclose(bank.latents(index).float(), expected, atol=2e-3, rtol=2e-3)
+        assert bank.script(index) == clip.script
+
+
+def test_an_interrupted_build_goes_on_with_the_missing_shard_only(
+    folder: Path, vae: AutoencoderKL
+) -> None:
+    first, second = sorted(folder.glob("clips-*"))
+    before, kept = second.read_bytes(), first.stat().st_mtime_ns
+    second.unlink()
+    build_bank(vae, folder, clips=12, length=8, seed=30, shard=6, report=lambda _: None)
+    assert second.read_bytes() == before
+    assert first.stat().st_mtime_ns == kept
+    assert not list(folder.glob("*.new"))
+
+
+def test_a_bank_that_grows_is_read_by_refresh(vae: AutoencoderKL, tmp_path: Path) -> None:
+    build_bank(vae, tmp_path, clips=2, length=3, shard=2, report=lambda _: None)
+    bank = Bank(tmp_path)
+    first = bank.latents(0)
+    build_bank(vae, tmp_path, clips=4, length=3, shard=2, report=lambda _: None)
+    assert len(bank) == 2
+    assert bank.refresh() == 4
+    assert torch.equal(bank.latents(0), first)
+
+
+def test_a_bank_of_another_length_or_vae_is_refused(folder: Path, vae: AutoencoderKL) -> None:
+    with pytest.raises(UsageError, match="another length"):
+        build_bank(vae, folder, clips=12, length=9, seed=30, shard=6)
+    other = build_vae(VaeRecipe(widths=(4, 4, 4, 4), groups=2, seed=1))
+    with pytest.raises(UsageError, match="another vae"):
+        build_bank(other, folder, clips=12, length=8, seed=30, shard=6)
+
+
+def test_an_empty_folder_is_no_bank(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no clips"):
+        Bank(tmp_path)
+
+
+def test_captions_are_drawn_anew_and_follow_the_switch(folder: Path) -> None:
+    bank = Bank(folder)
+    index = next(i for i in range(len(bank)) if bank.script(i).switch < 8)
+    rng, script = random.Random(0), bank.script(index)
+    before = {bank.caption(index, 0, rng) for _ in range(60)}
+    after = {bank.caption(index, script.switch, rng) for _ in range(60)}
+    assert len(before) > 5 and len(after) > 5
+    assert not before & after
+
+
+def test_a_complete_caption_never_leans_on_what_came_before(folder: Path) -> None:
+    bank = Bank(folder)
+    rng = random.Random(0)
+    for index in range(len(bank)):
+        for _ in range(20):
+            words = set(bank.caption(index, 7, rng, complete=True).split())
+            assert not words & {"it", "he", "she", "then", "now", "back"}
+
+
+def test_listed_captions_are_the_same_at_each_call_one_a_frame(folder: Path) -> None:
+    bank = Bank(folder)
+    for index in range(len(bank)):
+        said, switch = bank.captions(index), bank.script(index).switch
+        assert said == bank.captions(index) and len(said) == 8
+        assert len(set(said[:switch])) == 1 and len(set(said[switch:])) <= 1

@@ -1,0 +1,79 @@
+"""The VAE's training: it learns, it resumes, and what it saves has the scale that it says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from artv_cli.model.codec import encode_images
+from artv_cli.train.vae import (
+    Budget,
+    VaeRecipe,
+    VaeTraining,
+    calibrate,
+    crop_batch,
+    evaluate,
+    reconstruction_loss,
+    sample_batch,
+    train_vae,
+)
+
+TINY = VaeRecipe(widths=(8, 8, 8, 8), clips=2, frames=1, rate=3e-3, warmup=2, ema=0.5)
+
+
+def test_a_few_steps_reduce_the_loss() -> None:
+    training = VaeTraining(TINY)
+    losses = [training.train_step(0.0) for _ in range(30)]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_a_resumed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train_vae(TINY, Budget(steps=4), whole, report=lambda _: None)
+    training = VaeTraining(TINY)
+    for step in range(2):
+        training.train_step(step / 4)
+    halves.mkdir()
+    training.save(halves / "training.safetensors")
+    train_vae(TINY, Budget(steps=4), halves, report=lambda _: None)
+    one, other = (AutoencoderKL.from_pretrained(folder) for folder in (whole, halves))
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, other.state_dict()[name]), name
+    assert one.config.scaling_factor == other.config.scaling_factor
+
+
+def test_calibrated_latents_have_zero_mean_and_unit_deviation() -> None:
+    training = VaeTraining(TINY)
+    vae = training.averaged()
+    calibrate(vae, TINY, batches=4)
+    with torch.no_grad():
+        latents = torch.cat([encode_images(vae, sample_batch(TINY, -k)[0]) for k in range(1, 5)])
+    assert abs(float(latents.mean())) < 1e-3
+    assert float(latents.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_loss_is_zero_for_equality_and_weighs_the_character_more() -> None:
+    target, mask = torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
+    assert reconstruction_loss(target, target, mask, TINY) == 0
+    output = target + 0.1
+    plain = reconstruction_loss(output, target, mask, TINY)
+    assert reconstruction_loss(output, target, mask + 1, TINY) == pytest.approx(5 * float(plain))
+
+
+def test_every_other_crop_shows_the_character() -> None:
+    frames, masks = sample_batch(VaeRecipe(clips=8, frames=1), 3)
+    crops, shown = crop_batch(frames, masks, 64, torch.Generator().manual_seed(0))
+    assert crops.shape == (16, 3, 64, 64) and shown.shape == (16, 1, 64, 64)
+    whole = masks.sum((1, 2, 3))
+    assert (shown[1::2].sum((1, 2, 3)) > 0.5 * whole).all()
+
+
+def test_the_budget_is_spent_by_whichever_limit_comes_first() -> None:
+    assert Budget(seconds=100, steps=10).progress(5, 80.0) == 0.8
+    assert Budget(steps=10).progress(20, 0.0) == 1.0
+
+
+def test_evaluation_gives_the_psnr_of_the_frame_and_of_the_character() -> None:
+    whole, region = evaluate(VaeTraining(TINY).averaged(), TINY, batches=2)
+    assert 0 < region < 40 and 0 < whole < 40

@@ -35,7 +35,7 @@ def test_a_bank_holds_the_encoded_frames_of_its_clips(folder: Path, vae: Autoenc
             expected = encode_images(vae, clip.frames)
         assert bank.latents(index).shape == (8, 4, 16, 16)
         assert bank.latents(index).dtype == torch.float16
-        assert torch.allclose(bank.latents(index).float(), expected, atol=2e-3, rtol=2e-3)
+        assert torch.allclose(bank.latents(index).float(), expected, atol=2e-2, rtol=2e-2)
         assert bank.script(index) == clip.script
 
 

@@ -43,16 +43,16 @@ class VaeRecipe:
 
     widths: tuple[int, ...] = (8, 16, 48, 128)
     groups: int = 2
-    clips: int = 8
+    clips: int = 2
     frames: int = 2
     crop: int = 64
     cropped: float = 0.75
-    rate: float = 1.5e-3
+    rate: float = 1.2e-3
     warmup: int = 100
     kl: float = 1e-6
     gradient: float = 1.0
-    character: float = 4.0
-    ema: float = 0.999
+    character: float = 5.0
+    ema: float = 0.998
     seed: int = 0
 
 

@@ -9,16 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from artv_cli import __version__, video
+from artv_cli import __version__
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.image_paths import seen_from
 from artv_cli.latents import Pixels
+from artv_cli.media import video
+from artv_cli.media.subtitles import Cue, write_srt
 from artv_cli.model.folder import ModelFolder
 from artv_cli.plan import DEFAULT_SEED, RenderPlan
 from artv_cli.recipe import Recipe, read_recipe, write_sidecar
 from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampling
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard
-from artv_cli.subtitles import Cue, write_srt
 
 _NOT_FOR_OTHERS = {"device", "strict"}  # of this machine or this run, not of the film
 

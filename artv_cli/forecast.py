@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from artv_cli.cache import FrameStore
+from artv_cli.cache.store import FrameStore
 from artv_cli.plan import FramePlan
 from artv_cli.story import Story, frames_to_render
 from artv_cli.timings import expected_seconds

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ArtvError
-from artv_cli.output import write_text
+from artv_cli.files.output import write_text
 from artv_cli.plan import RenderPlan
 from artv_cli.storyboard import Storyboard
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from artv_cli.errors import ImageError
-from artv_cli.input_file import read_input
+from artv_cli.files.input_file import read_input
 from artv_cli.latents import Pixels
 
 MAX_BYTES = 50_000_000

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ArtvError, UsageError
-from artv_cli.output import write_text
-from artv_cli.probe import read_metadata
+from artv_cli.files.output import write_text
+from artv_cli.media.probe import read_metadata
 
 FORMAT = "artv-recipe 1"
 # IPTC NewsCodes: made by a model trained on sampled content.

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from artv_cli.cache import FrameStore
+from artv_cli.cache.entry import Entry, is_finite
+from artv_cli.cache.store import FrameStore
 from artv_cli.engine import Engine
-from artv_cli.entry import Entry, is_finite
 from artv_cli.errors import ModelError, RenderError
 from artv_cli.latents import Latents, Pixels
 from artv_cli.plan import FramePlan, RenderPlan

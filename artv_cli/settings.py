@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artv_cli.errors import UsageError
-from artv_cli.input_file import read_input
+from artv_cli.files.input_file import read_input
 from artv_cli.scalars import Choice, Folder, Number, Pattern, Rate, Size, Switch, Text, Whole
 from artv_cli.wording import sentence
 

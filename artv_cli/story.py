@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from artv_cli.cache import FrameStore
+from artv_cli.cache.store import FrameStore
 from artv_cli.engine import Engine
 from artv_cli.errors import ArtvError
 from artv_cli.export import Output, check_output, make_recipe, write_film

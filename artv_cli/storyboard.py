@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from artv_cli.errors import Problem, StoryboardError
-from artv_cli.input_file import read_input
+from artv_cli.files.input_file import read_input
 from artv_cli.settings import DrawSettings, FilmSettings, Frozen, GuidanceSettings, Settings
 from artv_cli.storyboard_form import (
     ANCHOR_TAGS,

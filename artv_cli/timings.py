@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from artv_cli.errors import ArtvError
-from artv_cli.output import write_text
+from artv_cli.files.output import write_text
 from artv_cli.plan import FramePlan
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from one_frame import ENVIRONMENT, KEY, LATENTS, PARENTS, PIXELS
 
-from artv_cli.cache import FrameStore
+from artv_cli.cache.store import FrameStore
 
 
 @pytest.fixture

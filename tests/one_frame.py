@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from artv_cli.cache import FrameStore
-from artv_cli.entry import Entry, read_entry
+from artv_cli.cache.entry import Entry, read_entry
+from artv_cli.cache.store import FrameStore
 from artv_cli.latents import Latents
 
 KEY, OTHER_KEY = "ab" * 32, "cd" * 32

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from one_frame import ENVIRONMENT, KEY, LATENTS, OTHER_KEY, PARENTS, PIXELS, quarantined, unpack
 
-from artv_cli import cache, durable
-from artv_cli.cache import FrameStore
-from artv_cli.entry import MAGIC, Entry, pack_entry, read_header
+from artv_cli.cache import store as cache
+from artv_cli.cache.entry import MAGIC, Entry, pack_entry, read_header
+from artv_cli.cache.store import FrameStore
 from artv_cli.errors import StorageError
+from artv_cli.files import durable
 from artv_cli.latents import Latents
 
 pytest_plugins = ["frame_stores"]

@@ -21,7 +21,7 @@ from standin import StandInEngine
 from artv_cli import errors, story
 from artv_cli.cli import EXIT_CODES, exit_code
 from artv_cli.errors import ArtvError, Problem, StoryboardError, UsageError
-from artv_cli.probe import probe
+from artv_cli.media.probe import probe
 from artv_cli.recipe import read_recipe
 
 FRAMES = 10  # of STORY

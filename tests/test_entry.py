@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from one_frame import ENVIRONMENT, KEY, LATENTS, OTHER_KEY, PARENTS, PIXELS, unpack
 
-from artv_cli import entry
-from artv_cli.cache import FrameStore
-from artv_cli.entry import MAGIC, BadEntry, is_finite
+from artv_cli.cache.entry import MAGIC, BadEntry, is_finite
+from artv_cli.cache import entry
+from artv_cli.cache.store import FrameStore
 from artv_cli.latents import Latents
 
 pytest_plugins = ["frame_stores"]

@@ -26,13 +26,14 @@ FLOORS: tuple[set[str], ...] = (
     {"forecast"},
     {"story"},
     {"artv_engine", "evaluate", "export", "history", "timings", "train"},
-    {"recipe", "render", "video", "model", "storybook"},
-    {"animation", "ffmpeg", "film", "metadata", "output", "probe", "subtitles"},
-    {"cache", "durable", "entry", "story_lock"},
+    {"recipe", "render", "model", "storybook"},
+    {"media"},
+    {"cache"},
     {"keys", "plan"},
     {"diffusion", "image_paths", "images", "storyboard", "storyboard_form", "yaml_source"},
     {"model.folder"},
-    {"engine", "input_file", "scalars", "settings", "wording"},
+    {"engine", "scalars", "settings", "wording"},
+    {"files"},
     {"", "errors", "latents"},
 )
 MAY_IMPORT_TORCH = {

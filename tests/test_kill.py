@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 from standin import ENVIRONMENT, MODEL, StandInEngine, story
 
-from artv_cli import cache, durable
-from artv_cli.cache import FrameStore
+from artv_cli.cache import store as cache
+from artv_cli.cache.store import FrameStore
 from artv_cli.errors import StorageError
+from artv_cli.files import durable
 from artv_cli.plan import RenderPlan, make_plan
 from artv_cli.render import render
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from artv_cli.errors import StorageError, UsageError
-from artv_cli.output import replacing, write_text
+from artv_cli.files.output import replacing, write_text
 
 
 def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from artv_cli.errors import UsageError
+from artv_cli.media.video import write_video
 from artv_cli.recipe import Recipe, read_recipe, sidecar_path, write_sidecar
-from artv_cli.video import write_video
 
 OUTPUTS = ("film.mp4", "film.gif", "film.webp", "film")
 RECIPE = Recipe(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from standin import ENVIRONMENT, MODEL, StandInEngine, story
 
-from artv_cli.cache import FrameStore
+from artv_cli.cache.store import FrameStore
 from artv_cli.errors import ModelError, RenderError, StorageError
 from artv_cli.latents import Latents, Pixels
 from artv_cli.plan import FramePlan, RenderPlan, make_plan

@@ -12,13 +12,13 @@ from standin import StandInEngine
 from standin import story as make_storyboard
 
 from artv_cli import timings
-from artv_cli.cache import FrameStore
+from artv_cli.cache.store import FrameStore
 from artv_cli.errors import ArtvError, ImageError, StorageError
 from artv_cli.export import Output
 from artv_cli.forecast import forecast
 from artv_cli.history import Change, explain_frame, past_stories, recall, remember
 from artv_cli.image_paths import image_paths, seen_from
-from artv_cli.probe import read_frames, read_metadata
+from artv_cli.media.probe import read_frames, read_metadata
 from artv_cli.settings import Settings
 from artv_cli.story import (
     Observer,

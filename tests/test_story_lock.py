@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from one_frame import KEY, LATENTS, PARENTS, PIXELS
 
-from artv_cli import cache, durable
-from artv_cli.cache import FrameStore
-from artv_cli.durable import HOST, is_alive
+from artv_cli.cache import store as cache
+from artv_cli.cache.store import FrameStore
 from artv_cli.errors import StoryLocked
+from artv_cli.files import durable
+from artv_cli.files.durable import HOST, is_alive
 
 pytest_plugins = ["frame_stores"]
 
@@ -27,7 +28,7 @@ pytest_plugins = ["frame_stores"]
 HOLD = """
 import sys, time
 from pathlib import Path
-from artv_cli.cache import FrameStore
+from artv_cli.cache.store import FrameStore
 with FrameStore(Path(sys.argv[1]), warn=print).lock():
     print("held", flush=True)
     time.sleep(60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-from artv_cli.subtitles import Cue, srt, write_srt
+from artv_cli.media.subtitles import Cue, srt, write_srt
 
 
 def test_times_are_rounded_from_the_start_of_the_film() -> None:

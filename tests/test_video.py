@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from artv_cli import ffmpeg
 from artv_cli.errors import EncodeError, StorageError, UsageError
 from artv_cli.latents import Pixels
-from artv_cli.subtitles import Cue
-from artv_cli.video import (
+from artv_cli.media import ffmpeg
+from artv_cli.media.subtitles import Cue
+from artv_cli.media.video import (
     check_output,
     contact_sheet,
     dissolve,
@@ -338,7 +338,7 @@ def run_python(program: str, *arguments: str) -> subprocess.Popen[str]:
         from pathlib import Path
         import numpy as np
         from artv_cli.errors import StorageError
-        from artv_cli.video import write_video
+        from artv_cli.media.video import write_video
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     """
     return subprocess.Popen(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from artv_cli.cache import FrameStore, StoredFrame
+from artv_cli.cache.store import FrameStore, StoredFrame
 from artv_cli.commands.options import CacheOption, TalkOptions
 from artv_cli.commands.sources import surroundings
 from artv_cli.console import Talk, emit, emit_json, emit_table, file_size

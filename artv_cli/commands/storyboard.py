@@ -13,9 +13,9 @@ from artv_cli.commands.options import FrameOptions, Source, TalkOptions
 from artv_cli.commands.sources import story_request
 from artv_cli.console import Talk, duration, emit, emit_json, emit_table, file_size
 from artv_cli.errors import UsageError
+from artv_cli.files.output import write_text
 from artv_cli.forecast import Forecast, forecast
 from artv_cli.history import Change, Explanation, explain_frame, recall
-from artv_cli.output import write_text
 from artv_cli.starter import STARTER
 from artv_cli.story import Story, open_store, open_story
 from artv_cli.storyboard import json_schema

@@ -43,8 +43,8 @@ class ReferenceAdapter(FullAdapter):
         for level in self.body:
             silent += [block.block2 for block in level.resnets]
         for conv in silent:
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            for parameter in conv.parameters():
+                nn.init.zeros_(parameter)
         for level in self.body:
             if level.in_conv is not None:
                 nn.init.zeros_(level.in_conv.bias)

@@ -11,7 +11,7 @@ Legend: b batch, c channels, h w latent size, d the width of a layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch.nn.functional as F
 from diffusers.models.attention import FeedForward
@@ -80,7 +80,8 @@ class AnchorPath(nn.Module):
         pooled = {
             factor: F.avg_pool2d(stem, factor, ceil_mode=True) for factor in set(self.downsamplings)
         }
+        transformers = cast(Sequence[AnchorTransformer], self.transformers)
         return [
             transformer.prepare(pooled[factor])
-            for transformer, factor in zip(self.transformers, self.downsamplings, strict=True)
+            for transformer, factor in zip(transformers, self.downsamplings, strict=True)
         ]

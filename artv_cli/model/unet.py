@@ -18,7 +18,7 @@ Legend: b batch, c latent channels, h w latent size, n text tokens, d width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
@@ -31,6 +31,8 @@ from artv_cli.model.anchor import AnchorLayer, AnchorPath
 from artv_cli.model.attention import KeysValues, keys_values, text_transformer
 
 NOISE_LEVELS = 1000
+
+Block: TypeAlias = Any  # of diffusers' UNet: resnets, attentions, down- or upsamplers
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class ConditionedUNet(ModelMixin, ConfigMixin):
     def _embed_time(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
         return self.unet.time_embedding(self.unet.time_proj(timestep).to(dtype))
 
-    def _blocks_in_order(self) -> list[nn.Module]:
+    def _blocks_in_order(self) -> list[Block]:
         return [*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks]
 
     def _anchor_layers(self) -> list[AnchorLayer]:
@@ -125,7 +127,7 @@ class _Walk:
         self.embedding = embedding
         self.layers = iter(zip(conditions.text, anchors, conditions.anchor, strict=True))
 
-    def down(self, block: nn.Module, x: Tensor, feature: Tensor, skips: list[Tensor]) -> Tensor:
+    def down(self, block: Block, x: Tensor, feature: Tensor, skips: list[Tensor]) -> Tensor:
         attentions = getattr(block, "attentions", [None] * len(block.resnets))
         for i, (resnet, attention) in enumerate(zip(block.resnets, attentions, strict=True)):
             x = self._attend(attention, resnet(x, self.embedding))
@@ -137,13 +139,13 @@ class _Walk:
             skips.append(x)
         return x
 
-    def middle(self, block: nn.Module, x: Tensor) -> Tensor:
+    def middle(self, block: Block, x: Tensor) -> Tensor:
         x = block.resnets[0](x, self.embedding)
         for attention, resnet in zip(block.attentions, block.resnets[1:], strict=True):
             x = resnet(self._attend(attention, x), self.embedding)
         return x
 
-    def up(self, block: nn.Module, x: Tensor, skips: list[Tensor]) -> Tensor:
+    def up(self, block: Block, x: Tensor, skips: list[Tensor]) -> Tensor:
         attentions = getattr(block, "attentions", [None] * len(block.resnets))
         for resnet, attention in zip(block.resnets, attentions, strict=True):
             x = resnet(torch.cat([x, skips.pop()], dim=1), self.embedding)

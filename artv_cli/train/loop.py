@@ -69,7 +69,7 @@ class Trainer:
     def __init__(
         self, learner: Learner, clips: Clips, schedule: Schedule, recipe: Recipe, folder: Path
     ) -> None:
-        self.learner = learner.to(memory_format=torch.channels_last)
+        self.learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.clips = clips
         self.schedule = schedule
         self.recipe = recipe

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from artv_cli.subtitles import Cue
+from artv_cli.media.subtitles import Cue
 
 
 @dataclass(frozen=True, kw_only=True)

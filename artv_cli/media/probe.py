@@ -13,11 +13,11 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageSequence
 
-from artv_cli import ffmpeg
-from artv_cli.animation import webp_stills
 from artv_cli.errors import EncodeError
 from artv_cli.latents import Pixels
-from artv_cli.metadata import parse_ffmetadata, parse_xmp
+from artv_cli.media import ffmpeg
+from artv_cli.media.animation import webp_stills
+from artv_cli.media.metadata import parse_ffmetadata, parse_xmp
 
 _PICTURES = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 _TO_RGB = "scale=flags=accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from artv_cli.durable import HOST, commit
 from artv_cli.errors import StoryLocked
+from artv_cli.files.durable import HOST, commit
 
 
 class StoryLock:

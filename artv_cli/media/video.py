@@ -18,15 +18,15 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from artv_cli import ffmpeg
-from artv_cli.animation import write_gif, write_webp
 from artv_cli.errors import EncodeError, StorageError, UsageError
-from artv_cli.film import Film
+from artv_cli.files.output import replacing
 from artv_cli.latents import Pixels
-from artv_cli.metadata import ffmetadata, tidied, xmp, xmp_box
-from artv_cli.output import replacing
-from artv_cli.probe import VideoInfo, probe, read_frames, read_metadata
-from artv_cli.subtitles import Cue, srt, write_srt
+from artv_cli.media import ffmpeg
+from artv_cli.media.animation import write_gif, write_webp
+from artv_cli.media.film import Film
+from artv_cli.media.metadata import ffmetadata, tidied, xmp, xmp_box
+from artv_cli.media.probe import VideoInfo, probe, read_frames, read_metadata
+from artv_cli.media.subtitles import Cue, srt, write_srt
 
 __all__ = [
     "Cue", "VideoInfo", "check_output", "contact_sheet", "dissolve", "probe", "read_frames",

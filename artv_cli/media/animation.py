@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from artv_cli import ffmpeg
 from artv_cli.errors import EncodeError
-from artv_cli.film import Film
 from artv_cli.latents import Pixels
-from artv_cli.metadata import gif_comment, xmp
+from artv_cli.media import ffmpeg
+from artv_cli.media.film import Film
+from artv_cli.media.metadata import gif_comment, xmp
 
 # Ordered dithering: what stands still keeps its pattern, where error diffusion would shimmer.
 _DITHER = "dither=bayer:bayer_scale=4"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from artv_cli.output import write_text
+from artv_cli.files.output import write_text
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,15 @@ a hidden `*.part` folder that the next writer of the same output sweeps away.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from artv_cli.errors import StorageError, UsageError
-
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+from artv_cli.files.durable import HOST, NO_SPACE, is_alive, sync_folder
 
 
 @contextmanager
@@ -42,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield part
             _sync(part)
             _take_place(part, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -60,7 +57,7 @@ def _storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = "Choose another place, or change who may write there."
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             remedy = "Free some space, or choose another place; frames in the cache are kept."
         raise StorageError(f"{path} cannot be written: {reason}.", remedy) from error
 
@@ -79,46 +76,24 @@ def _take_place(new: Path, path: Path) -> None:
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name[:80]}.{socket.gethostname()[:60]}-"
+    return f".{path.name[:80]}.{HOST[:60]}-"
 
 
 def _sweep(path: Path) -> None:
     """Remove what writers of `path` on this machine left behind when they were killed."""
-    if os.name != "posix":  # elsewhere there is no harmless way to ask whether a process lives
-        return
     prefix = _prefix(path)
     for entry in path.parent.iterdir():
         if entry.name.startswith(prefix) and entry.name.endswith(".part"):
             pid = entry.name[len(prefix) :].partition("-")[0]
-            if pid.isdecimal() and not _alive(int(pid)):
+            if pid.isdecimal() and not is_alive(int(pid)):
                 shutil.rmtree(entry, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _sync(path: Path) -> None:
     if path.is_dir():
         for entry in path.iterdir():
             _sync(entry)
-        _sync_folder(path)
+        sync_folder(path)
         return
     with open(path, "r+b") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name != "posix":  # Windows cannot open a folder; its renames are in the journal
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

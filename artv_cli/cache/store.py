@@ -4,7 +4,7 @@
 
     <root>/                      `.artv` beside the storyboard, unless the user says otherwise
       CACHEDIR.TAG               tells backup programs that all this can be made again
-      frames/<k[:2]>/<k>.artv    the entry of key k: one file, format in `artv_cli.entry`
+      frames/<k[:2]>/<k>.artv    the entry of key k: one file, format in `artv_cli.cache.entry`
       quarantine/                files that failed a check, kept for whoever wonders why
       lock                       held by the process that renders
       lock.json                  who that is: {"host", "pid", "started"}; true only while locked
@@ -36,11 +36,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from artv_cli.durable import DENIED, NO_SPACE, commit, make_folder, sweep
-from artv_cli.entry import BadEntry, Entry, Header, make_entry, pack_entry, read_entry, read_header
+from artv_cli.cache.entry import (
+    BadEntry,
+    Entry,
+    Header,
+    make_entry,
+    pack_entry,
+    read_entry,
+    read_header,
+)
+from artv_cli.cache.story_lock import StoryLock
 from artv_cli.errors import StorageError
+from artv_cli.files.durable import DENIED, NO_SPACE, commit, make_folder, sweep
 from artv_cli.latents import Latents, Pixels
-from artv_cli.story_lock import StoryLock
 
 CACHEDIR_TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # The frames that artv rendered: safe to delete, since artv makes them again.

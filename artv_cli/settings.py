@@ -22,6 +22,7 @@ from artv_cli.wording import sentence
 
 SamplerName = Literal["dpmpp_2s_ancestral", "dpmpp_2m", "euler"]
 GuidancePlace = Literal["dynamic", "composed"]
+StaticNoise = Literal["exact", "input_minus_reference", "reference_minus_input"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
 _PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}

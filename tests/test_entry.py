@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from one_frame import ENVIRONMENT, KEY, LATENTS, OTHER_KEY, PARENTS, PIXELS, unpack
 
-from artv_cli.cache.entry import MAGIC, BadEntry, is_finite
 from artv_cli.cache import entry
+from artv_cli.cache.entry import MAGIC, BadEntry, is_finite
 from artv_cli.cache.store import FrameStore
 from artv_cli.latents import Latents
 

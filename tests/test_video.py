@@ -409,3 +409,14 @@ def test_a_contact_sheet_shows_each_frame_in_its_place() -> None:
     assert (sheet[5:8, 1:6] == 30).all() and (sheet[5:8, 7:12] == 255).all()
     with pytest.raises(UsageError):
         contact_sheet([], 2)
+
+
+def test_a_png_is_a_contact_sheet_of_evenly_spaced_frames(tmp_path: Path) -> None:
+    frames = [np.full((4, 6, 3), value, np.uint8) for value in range(50)]
+    sheet = tmp_path / "sheet.png"
+    write_video(frames, sheet, fps=Fraction(8), count=50, metadata={"title": "Fifty"})
+    with Image.open(sheet) as image:
+        pixels = np.asarray(image)
+    assert pixels.shape == (4 + 3 * 8, 4 + 8 * 10, 3), "17 frames in rows of eight"
+    assert [int(pixels[5, 5 + 10 * column, 0]) for column in range(8)] == list(range(0, 24, 3))
+    assert read_metadata(sheet)["title"] == "Fifty"

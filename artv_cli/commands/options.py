@@ -122,7 +122,11 @@ class FilmOptions:
     output: Annotated[
         Path | None,
         _option(
-            ".mp4, .gif, .webp, or a folder for numbered PNGs.", _OUTPUT, "FILE", "--output", "-o"
+            ".mp4, .gif, .webp, .png (a contact sheet), or a folder for PNGs.",
+            _OUTPUT,
+            "FILE",
+            "--output",
+            "-o",
         ),
     ] = None
     fps: Annotated[

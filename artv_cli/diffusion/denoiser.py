@@ -13,15 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from artv_cli.diffusion.guidance import Branch, guide
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.settings import Guidance
-
-StaticNoise = Literal["exact", "input_minus_reference", "reference_minus_input"]
+from artv_cli.settings import Guidance, StaticNoise
 
 # How far guidance may move a latent value, in units of the latents' deviation: unbounded pushes
 # feed back through the references and build up over a long story.

@@ -1,8 +1,8 @@
 """Films: frames to files, whole or not at all.
 
 `.mp4` is H.264 (crf 18, yuv420p, BT.709) with soft subtitles, `.gif` has one palette, `.webp` is
-lossless; any other name without an extension is a folder of numbered PNGs. The same frames give
-the same bytes: encoders run on one thread, and nothing carries a date.
+lossless, `.png` is a contact sheet, and a name without an extension is a folder of numbered PNGs.
+The same frames give the same bytes: encoders run on one thread, and nothing carries a date.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from artv_cli.errors import EncodeError, StorageError, UsageError
 from artv_cli.files.output import replacing
@@ -24,8 +22,9 @@ from artv_cli.latents import Pixels
 from artv_cli.media import ffmpeg
 from artv_cli.media.animation import write_gif, write_webp
 from artv_cli.media.film import Film
-from artv_cli.media.metadata import ffmetadata, tidied, xmp, xmp_box
+from artv_cli.media.metadata import ffmetadata, tidied, xmp_box
 from artv_cli.media.probe import VideoInfo, probe, read_frames, read_metadata
+from artv_cli.media.stills import contact_sheet, write_pngs, write_sheet
 from artv_cli.media.subtitles import Cue, srt, write_srt
 
 __all__ = [
@@ -117,25 +116,10 @@ def dissolve(frames: Iterable[Pixels], fades: Mapping[int, int]) -> Iterator[Pix
         last = pixels
 
 
-def contact_sheet(frames: Sequence[Pixels], columns: int, gap: int = 4) -> Pixels:
-    """Return frames of one size as one picture, row by row, on white, `gap` pixels apart."""
-    if not frames or columns < 1:
-        raise UsageError("A contact sheet needs at least one frame and one column.")
-    height, width, channels = frames[0].shape
-    rows = -(-len(frames) // columns)
-    shape = (rows * (height + gap) + gap, columns * (width + gap) + gap, channels)
-    sheet: Pixels = np.full(shape, 255, np.uint8)
-    for index, pixels in enumerate(frames):
-        row, column = divmod(index, columns)
-        top, left = gap + row * (height + gap), gap + column * (width + gap)
-        sheet[top : top + height, left : left + width] = pixels
-    return sheet
-
-
 def _writer(path: Path) -> Callable[[Iterable[Pixels], Path, Film], None]:
-    writers = {".mp4": _write_mp4, ".gif": write_gif, ".webp": write_webp}
+    writers = {".mp4": _write_mp4, ".gif": write_gif, ".webp": write_webp, ".png": write_sheet}
     if path.is_dir() or not path.suffix:
-        return _write_pngs
+        return write_pngs
     if path.suffix.lower() not in writers:
         raise UsageError(
             f"{path.name}: {path.suffix} is not a format that artv writes.",
@@ -183,8 +167,9 @@ def _checked(frames: Iterable[Pixels], film: Film) -> Iterator[Pixels]:
 def _verify(part: Path, path: Path, film: Film) -> None:
     """Read the finished file back: its frames are counted, decoded, before it is put in place."""
     info = probe(part)
-    if info.frames != film.count:
-        raise EncodeError(f"{path}: {info.frames} of {film.count} frames can be read back.")
+    count = 1 if path.suffix.lower() == ".png" else film.count
+    if info.frames != count:
+        raise EncodeError(f"{path}: {info.frames} of {count} frames can be read back.")
     if path.suffix.lower() == ".mp4" and info.fps is not None and info.fps != film.fps:
         raise EncodeError(f"{path}: it plays {info.fps} frames a second, not {film.fps}.")
 
@@ -212,20 +197,6 @@ def _write_mp4(frames: Iterable[Pixels], path: Path, film: Film) -> None:
     if film.metadata:
         with open(path, "ab") as file:
             file.write(xmp_box(film.metadata))
-
-
-def _write_pngs(frames: Iterable[Pixels], path: Path, film: Film) -> None:
-    """Number PNGs from 1; each carries the XMP marks, the first one all the texts."""
-    path.mkdir()
-    marks = {name: text for name, text in film.metadata.items() if name != "comment"}
-    digits = max(5, len(str(film.count)))
-    for number, pixels in enumerate(frames, start=1):
-        info = PngInfo()
-        if marks:
-            info.add_itxt("XML:com.adobe.xmp", xmp(marks).decode())
-        for name, text in film.metadata.items() if number == 1 else ():
-            info.add_itxt(name, text)  # plain: Pillow refuses to unpack more than 1 MB
-        Image.fromarray(pixels).save(path / f"frame-{number:0{digits}}.png", pnginfo=info)
 
 
 def _blend(before: Pixels, after: Pixels, weight: float) -> Pixels:

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from artv_cli.errors import ModelError
 from artv_cli.latents import ITEM_SIZE, Dtype
-from artv_cli.settings import Sampling
+from artv_cli.settings import Sampling, Settings, StaticNoise
 
 EMBEDDED = Path(__file__).parent.parent / "storybook" / "weights"
 EMBEDDED_MODELS = {"storybook": EMBEDDED}
@@ -48,7 +49,7 @@ class Preferences(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: tuple[int, int]
-    static_noise: str = "exact"
+    static_noise: StaticNoise = "exact"
     dtype: Dtype = "float32"
     sampling: Sampling
 
@@ -116,31 +117,44 @@ def weight_files(path: Path, part: str, variant: str | None) -> list[Path]:
 def _describe(
     name: str, path: Path, index: Mapping[str, Any], vae: Mapping[str, Any], variant: str | None
 ) -> ModelFolder:
+    preferences = _preferences(index, path / INDEX, name)
+    unet = read_json(path / "dynamic" / PARTS["dynamic"], name).get("unet_config")
     try:
-        preferences = Preferences.model_validate(index["artv"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        channels = int(vae.get("latent_channels", 4))
+        downsampling = 2 ** (len(vae["block_out_channels"]) - 1)
+        size_multiple = downsampling * 2 ** (len(unet["block_out_channels"]) - 1)
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{name}: artv.{where} in {path / INDEX}: {first['msg'].lower()}",
-            "Repair the entry, or write the model anew.",
+            f"{name}: the configs of dynamic/ and vae/ in {path} do not say their channels"
+            f" ({_first_line(error)})",
+            "Fetch the model again.",
         ) from None
-    unet = read_json(path / "dynamic" / PARTS["dynamic"], name).get("unet_config", {})
-    downsampling = 2 ** (len(_channels(vae)) - 1)
     return ModelFolder(
         name=name,
         path=path,
         fingerprint=_fingerprint(path, preferences, variant),
         preferences=preferences,
-        size_multiple=downsampling * 2 ** (len(_channels(unet)) - 1),
+        size_multiple=size_multiple,
         autoencoder=vae["_class_name"],
-        latent_channels=int(vae.get("latent_channels", 4)),
+        latent_channels=channels,
         downsampling=downsampling,
     )
 
 
-def _channels(config: Mapping[str, Any]) -> list[int]:
-    return list(config.get("block_out_channels") or config.get("decoder_block_out_channels") or [1])
+def _preferences(index: Mapping[str, Any], file: Path, name: str) -> Preferences:
+    """Read the `artv` entry; its values must lie within what a user may ask for."""
+    try:
+        preferences = Preferences.model_validate(index["artv"])
+        Settings.model_validate({"size": preferences.size, **asdict(preferences.sampling)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        problem = first["msg"].removeprefix("Value error, ")
+        raise ModelError(
+            f"{name}: artv.{where} in {file}: {problem[:1].lower()}{problem[1:]}",
+            "Repair the entry, or write the model anew.",
+        ) from None
+    return preferences
 
 
 def _fingerprint(path: Path, preferences: Preferences, variant: str | None) -> str:
@@ -158,9 +172,9 @@ def _fingerprint(path: Path, preferences: Preferences, variant: str | None) -> s
 
 def _local_folder(name: str) -> Path | None:
     path = Path(name).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, it takes any text for a name
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         raise ModelError(
             f"{name} is a file, not a model folder", f"Name the folder that holds {INDEX}."
         )

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import diffusers
 import torch
+import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel
 
-from artv_cli.diffusion.denoiser import StaticNoise
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ModelError
 from artv_cli.latents import Dtype
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import Autoencoder, TextEncoder
-from artv_cli.model.folder import INDEX, PARTS, ModelFolder, Preferences, read_json
-from artv_cli.model.unet import ConditionedUNet
+from artv_cli.model.folder import INDEX, PARTS, ModelFolder, Preferences, read_json, weight_files
+from artv_cli.model.unet import NOISE_LEVELS, ConditionedUNet
+from artv_cli.settings import StaticNoise
 
+SCHEDULE_KEYS = ("beta_start", "beta_end", "num_train_timesteps")
+ORIGIN_KEYS = ("_name_or_path", "is_local", "local_files_only")
 AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny)}
 
 
@@ -45,33 +51,26 @@ def load_model(
 ) -> Model:
     """Load every part of a model onto a device.
 
-    Raises ModelError, naming the part, where weights are missing, truncated or of wrong shape.
+    Raises ModelError, naming the part, where weights are missing, truncated, of wrong shape or
+    not finite, or where the parts do not fit together.
     """
-    options = {"torch_dtype": getattr(torch, dtype), "use_safetensors": True, "variant": variant}
-    vae_class = AUTOENCODERS[folder.autoencoder]
 
-    def load(part: str, load_part: Callable[..., Any], **kwargs: Any) -> Any:
-        return _load_part(folder, part, load_part, kwargs)
+    def load(part: str, kind: Any) -> Any:
+        module = _load_weights(folder, part, kind, getattr(torch, dtype), variant)
+        return module.requires_grad_(False).eval().to(device)
 
-    networks = ArtV(
-        load("dynamic", ConditionedUNet.from_pretrained, **options),
-        load("mask", ConditionedUNet.from_pretrained, **options),
-    )
-    vae = load("vae", vae_class.from_pretrained, **options)
-    text_options = {"dtype": options["torch_dtype"], "use_safetensors": True, "variant": variant}
-    text = TextEncoder(
-        load("tokenizer", AutoTokenizer.from_pretrained, trust_remote_code=False),
-        load("text_encoder", CLIPTextModel.from_pretrained, **text_options),
-    )
-    for module in (networks, vae, text):
-        cast(nn.Module, module).requires_grad_(False).eval().to(device)
-    return Model(
-        networks,
-        vae,
-        text,
+    model = Model(
+        ArtV(load("dynamic", ConditionedUNet), load("mask", ConditionedUNet)),
+        load("vae", AUTOENCODERS[folder.autoencoder]),
+        TextEncoder(
+            _load_part(folder, "tokenizer", AutoTokenizer.from_pretrained, trust_remote_code=False),
+            load("text_encoder", CLIPTextModel),
+        ),
         load_schedule(folder),
-        cast(StaticNoise, folder.preferences.static_noise),
+        folder.preferences.static_noise,
     )
+    _require_fit(folder, model)
+    return model
 
 
 def load_schedule(folder: ModelFolder) -> Schedule:
@@ -83,9 +82,14 @@ def load_schedule(folder: ModelFolder) -> Schedule:
             f"{folder.name}: the scheduler is {kind[0]} with {kind[1]} prediction",
             "artv samples scaled_linear schedules with epsilon prediction.",
         )
-    return Schedule.scaled_linear(
-        config["beta_start"], config["beta_end"], config["num_train_timesteps"]
-    )
+    start, end, steps = (config.get(key) for key in SCHEDULE_KEYS)
+    numbers = all(isinstance(beta, float) for beta in (start, end))
+    if not numbers or not 0 < start <= end < 1 or steps != NOISE_LEVELS:
+        raise ModelError(
+            f"{folder.name}: the scheduler goes from {start} to {end} in {steps} steps",
+            f"artv samples schedules of {NOISE_LEVELS} steps, with betas between 0 and 1.",
+        )
+    return Schedule.scaled_linear(start, end, steps)
 
 
 def save_model(path: Path, model: Model, preferences: Preferences) -> None:
@@ -98,14 +102,23 @@ def save_model(path: Path, model: Model, preferences: Preferences) -> None:
         "tokenizer": model.text.tokenizer,
         "scheduler": paper_scheduler(),
     }
-    for name, part in parts.items():
-        part.save_pretrained(path / name)
+    with _silent_libraries():
+        for name, part in parts.items():
+            part.save_pretrained(path / name)
+            _forget_origin(path / name / PARTS[name])
     kinds = {
         name: [type(part).__module__.split(".")[0], type(part).__name__]
         for name, part in parts.items()
     }
     index = {"_class_name": "ArtV", **kinds, "artv": preferences.model_dump(mode="json")}
     (path / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _forget_origin(config: Path) -> None:
+    """Take out where a part was read from: a model has one fingerprint, wherever it was made."""
+    content = json.loads(config.read_bytes())
+    kept = {key: value for key, value in content.items() if key not in ORIGIN_KEYS}
+    config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 def paper_scheduler() -> DDIMScheduler:
@@ -121,14 +134,81 @@ def paper_scheduler() -> DDIMScheduler:
     )
 
 
-def _load_part(
-    folder: ModelFolder, part: str, load: Callable[..., Any], options: dict[str, Any]
-) -> Any:
+def _load_weights(
+    folder: ModelFolder, part: str, kind: Any, dtype: torch.dtype, variant: str | None
+) -> nn.Module:
+    """Load a part of which every weight must be there, fit, and be finite."""
+    files = weight_files(folder.path, part, variant)
+    module, found = _load_part(
+        folder,
+        part,
+        kind.from_pretrained,
+        use_safetensors=True,
+        variant=variant if any(f".{variant}" in file.name for file in files) else None,
+        output_loading_info=True,
+        # Left alone, the text encoder's library names such weights only in its log.
+        **{"dtype": dtype, "ignore_mismatched_sizes": True}
+        if kind is CLIPTextModel
+        else {"torch_dtype": dtype},
+    )
+    # The libraries fill what is missing with random values and say so in their log at most.
+    if absent := sorted(found["missing_keys"]):
+        raise _bad_part(folder, part, f"{absent[0]} is missing")
+    if misfits := sorted(found["mismatched_keys"]):
+        raise _bad_part(folder, part, f"{misfits[0][0]} is of another shape than its config says")
+    for name, weight in module.named_parameters():
+        if not weight.isfinite().all():
+            raise _bad_part(folder, part, f"{name} holds infinities or NaN as {dtype}")
+    return module
+
+
+def _load_part(folder: ModelFolder, part: str, load: Callable[..., Any], **options: Any) -> Any:
     try:
-        return load(folder.path / part, local_files_only=True, **options)
+        with _silent_libraries():
+            return load(folder.path / part, local_files_only=True, **options)
     except Exception as error:  # the libraries raise many kinds for a damaged part
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"{folder.name}: {part}/ cannot be loaded: {first_line}",
-            f"Fetch the model again; it was read from {folder.path}.",
-        ) from error
+        raise _bad_part(folder, part, first_line.split(". ")[0].rstrip(". ")) from error
+
+
+def _bad_part(folder: ModelFolder, part: str, problem: str) -> ModelError:
+    return ModelError(
+        f"{folder.name}: {part}/ cannot be loaded: {problem}",
+        f"Fetch the model again; it was read from {folder.path}.",
+    )
+
+
+def _require_fit(folder: ModelFolder, model: Model) -> None:
+    """Compare the channels and widths at which the parts meet."""
+    channels = model.vae.config.latent_channels
+    meets = channels, model.text.model.config.hidden_size
+    for part, unet, out in (
+        ("dynamic", model.networks.dynamic.unet, channels),
+        ("mask", model.networks.mask.unet, 1),
+    ):
+        config = unet.config
+        if (config.in_channels, config.cross_attention_dim, config.out_channels) != (*meets, out):
+            raise _bad_part(
+                folder,
+                part,
+                f"it maps {config.in_channels} to {config.out_channels} channels under a text"
+                f" {config.cross_attention_dim} wide, which is not {channels} to {out} under"
+                f" {meets[1]}",
+            )
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Keep the libraries' bars and logs off the terminal: what goes wrong is raised."""
+    logs = diffusers.utils.logging, transformers.utils.logging
+    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    for log in logs:
+        log.set_verbosity(logging.CRITICAL)
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, (verbosity, had_bars) in zip(logs, before, strict=True):
+            log.set_verbosity(verbosity)
+            if had_bars:
+                log.enable_progress_bar()

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from artv_cli.diffusion.denoiser import StaticNoise
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ArtvError
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
+from artv_cli.settings import StaticNoise
 from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.examples import Clips, Drops, draw_examples

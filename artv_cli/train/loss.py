@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from artv_cli.diffusion.denoiser import StaticNoise, compose_noise, static_noise
+from artv_cli.diffusion.denoiser import compose_noise, static_noise
 from artv_cli.diffusion.noise import augment
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.model.artv import ArtV
+from artv_cli.settings import StaticNoise
 from artv_cli.train.examples import Examples
 
 

@@ -1,0 +1,140 @@
+"""The embedded model, through the command line, as a newcomer meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from artv_cli.media.video import probe, read_frames
+from artv_cli.model.folder import EMBEDDED, find_model
+
+STORIES = Path(__file__).parent.parent / "storyboards"
+STORY = (STORIES / "cat-and-rocket.yaml").read_text()
+NUM_KILLS = 20
+
+pytestmark = pytest.mark.skipif(not EMBEDDED.exists(), reason="no embedded weights in this tree")
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "artv_cli", *map(str, arguments)]
+
+
+def artv(*arguments: str | Path, cwd: Path) -> dict[str, Any]:
+    """Run artv with --json and return what it says."""
+    done = subprocess.run(command(*arguments, "--json"), cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The sample story, rendered without interruption: its folder and the report."""
+    folder = tmp_path_factory.mktemp("film")
+    (folder / "story.yaml").write_text(STORY)
+    return folder, artv("story", "story.yaml", cwd=folder)
+
+
+def test_the_sample_story_becomes_a_film(film: tuple[Path, dict[str, Any]]) -> None:
+    folder, report = film
+    info = probe(folder / report["output"])
+    assert (info.frames, info.size, info.fps) == (48, (128, 128), 8)
+    assert report["rendered"] == 48
+    frames = np.stack(list(read_frames(folder / report["output"]))).astype(float)
+    moved = np.abs(np.diff(frames[:32], axis=0)).max(axis=-1)
+    assert (moved.reshape(31, -1).max(axis=1) > 30).mean() > 0.8, "something moves"
+    assert np.median(moved) < 6, "and most of the scene holds still"
+
+
+def test_a_story_killed_twenty_times_has_the_bits_of_one_never_killed(
+    film: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "story.yaml").write_text(STORY)
+    dice = random.Random(20)
+    for _ in range(NUM_KILLS):
+        wanted = num_entries(tmp_path) + dice.choice((0, 1, 2))
+        with subprocess.Popen(
+            command("story", "story.yaml", "--quiet"), cwd=tmp_path, stdout=subprocess.DEVNULL
+        ) as process:
+            while num_entries(tmp_path) < wanted and process.poll() is None:
+                time.sleep(0.005)
+            time.sleep(dice.random() * 0.2)
+            assert process.poll() is None, "killed in the middle of its work"
+            os.kill(process.pid, signal.SIGKILL)
+    report = artv("story", "story.yaml", cwd=tmp_path)
+    assert 0 < report["rendered"] < 48
+    assert report["frame_digests"] == film[1]["frame_digests"]
+
+
+def test_an_edit_renders_what_it_touches_and_no_more(film: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = film
+    edited = folder / "edited.yaml"
+    edited.write_text(STORY.replace("a rocket flies up at night", "a rocket flies left at night"))
+    assert artv("plan", edited.name, cwd=folder)["first_change"] == 33
+    assert artv("story", edited.name, cwd=folder)["rendered"] == 16
+
+
+def test_eight_frames_more_are_eight_frames_rendered(film: tuple[Path, dict[str, Any]]) -> None:
+    folder, report = film
+    longer = folder / "longer.yaml"
+    head, tail = STORY.rsplit("frames: 16", 1)
+    longer.write_text(f"{head}frames: 24{tail}")
+    again = artv("story", longer.name, cwd=folder)
+    assert (again["rendered"], again["reused"]) == (8, 48)
+    assert again["frame_digests"][:48] == report["frame_digests"]
+
+
+def test_export_loads_no_model(film: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = film
+    script = (
+        "import sys; from artv_cli.cli import app\n"
+        "try: app(['export', 'story.yaml', '-o', 'story.gif'])\n"
+        "except SystemExit as done: assert not done.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, capture_output=True)
+    with Image.open(folder / "story.gif") as gif:
+        assert getattr(gif, "n_frames", 1) >= 40
+
+
+def test_a_picture_is_animated_from_its_own_pixels(
+    film: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    first = next(iter(read_frames(film[0] / film[1]["output"])))
+    Image.fromarray(first).save(tmp_path / "cat.png")
+    report = artv("animate", "cat.png", "the cat jumps", "--frames", "4", cwd=tmp_path)
+    shown = next(iter(read_frames(tmp_path / report["output"])))
+    assert np.abs(shown.astype(float) - first).mean() < 12
+
+
+def test_a_sentence_is_enough(tmp_path: Path) -> None:
+    report = artv("t2v", "a red ballon flies up", "--frames", "2", cwd=tmp_path)
+    assert report["output"] == "a-red-ballon-flies-up.mp4"
+
+
+def test_the_embedded_model_is_small_and_in_half_precision() -> None:
+    weights = sorted(EMBEDDED.rglob("*.safetensors"))
+    assert sum(file.stat().st_size for file in weights) <= 30e6
+    for file in weights:
+        header = json.loads(
+            file.read_bytes()[8 : 8 + int.from_bytes(file.read_bytes()[:8], "little")]
+        )
+        assert {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} == {
+            "F16"
+        }
+    assert find_model("storybook").size_multiple == 32
+
+
+def num_entries(folder: Path) -> int:
+    return len(list((folder / ".artv" / "frames").glob("*/*.artv")))

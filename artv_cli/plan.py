@@ -26,6 +26,7 @@ from artv_cli.keys import (
     key_of,
     next_frame_ingredients,
 )
+from artv_cli.latents import Dtype
 from artv_cli.settings import Sampling, Settings, merge, sampling
 from artv_cli.storyboard import FrameAnchor, Segment, Storyboard
 from artv_cli.storyboard_form import DEFAULT_FPS
@@ -45,7 +46,7 @@ class ModelIdentity:
     size: tuple[int, int]
     size_multiple: int
     sampling: Sampling
-    dtype: str
+    dtype: Dtype
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class RenderPlan:
     size: tuple[int, int]
     fps: Fraction
     fingerprint: str
-    dtype: str
+    dtype: Dtype
 
     @cached_property
     def frames(self) -> tuple[FramePlan, ...]:

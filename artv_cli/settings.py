@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artv_cli.errors import UsageError
 from artv_cli.files.input_file import read_input
+from artv_cli.latents import Dtype
 from artv_cli.scalars import Choice, Folder, Number, Pattern, Rate, Size, Switch, Text, Whole
 from artv_cli.wording import sentence
 
 SamplerName = Literal["dpmpp_2s_ancestral", "dpmpp_2m", "euler"]
 GuidancePlace = Literal["dynamic", "composed"]
 StaticNoise = Literal["exact", "input_minus_reference", "reference_minus_input"]
-Precision = Literal["float32", "float16", "bfloat16"]
 
 _PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _FILE_LIMIT = 1_000_000  # bytes
@@ -109,7 +109,7 @@ class FilmSettings(DrawSettings):
     variant: Annotated[str, Text()] | None = Field(
         default=None, description="Variant of the weight files, such as fp16."
     )
-    dtype: Annotated[Precision, Choice(get_args(Precision), _PRECISIONS)] | None = Field(
+    dtype: Annotated[Dtype, Choice(get_args(Dtype), _PRECISIONS)] | None = Field(
         default=None, description="Precision of the networks."
     )
     device: (

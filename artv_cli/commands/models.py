@@ -9,7 +9,9 @@ import typer
 
 from artv_cli.commands.options import TalkOptions
 from artv_cli.console import emit_json, emit_table
-from artv_cli.model.folder import ModelFolder, embedded_models, find_model
+from artv_cli.model.folder import EMBEDDED_MODELS, ModelFolder, embedded_models, find_model
+from artv_cli.storybook.captions import KNOWN_WORDS
+from artv_cli.storybook.characters import CHARACTERS, MOTIONS, SCENES
 
 
 def ls(talk: TalkOptions) -> None:
@@ -35,7 +37,7 @@ def show(
     ],
     talk: TalkOptions,
 ) -> None:
-    """Show what a model is and what it does when nothing is said.
+    """Show what a model is, what it does when nothing is said, and what the embedded one knows.
 
     artv models show storybook
     artv models show ./my-model --json
@@ -44,7 +46,7 @@ def show(
     if talk.json:
         emit_json(facts)
     else:
-        emit_table(("", ""), facts.items())
+        emit_table(("", ""), ((name, _told(fact)) for name, fact in facts.items()))
 
 
 def _facts(model: ModelFolder) -> dict[str, Any]:
@@ -59,4 +61,19 @@ def _facts(model: ModelFolder) -> dict[str, Any]:
         "autoencoder": model.autoencoder,
         "static_noise": liked.static_noise,
         **dataclasses.asdict(liked.sampling),
+        **(_world() if model.name in EMBEDDED_MODELS else {}),
+    }
+
+
+def _told(fact: Any) -> str:
+    return ", ".join(map(str, fact)) if isinstance(fact, list) else str(fact)
+
+
+def _world() -> dict[str, Any]:
+    """What the embedded model has seen, and the words in which it was told."""
+    return {
+        "characters": sorted(CHARACTERS),
+        "scenes": sorted(SCENES),
+        "motions": list(MOTIONS),
+        "words": sorted(KNOWN_WORDS),
     }

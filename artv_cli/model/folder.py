@@ -121,7 +121,8 @@ def _describe(
     unet = read_json(path / "dynamic" / PARTS["dynamic"], name).get("unet_config")
     try:
         channels = int(vae.get("latent_channels", 4))
-        downsampling = 2 ** (len(vae["block_out_channels"]) - 1)
+        blocks = vae.get("block_out_channels") or vae["decoder_block_out_channels"]
+        downsampling = 2 ** (len(blocks) - 1)
         size_multiple = downsampling * 2 ** (len(unet["block_out_channels"]) - 1)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -171,9 +172,9 @@ def _fingerprint(path: Path, preferences: Preferences, variant: str | None) -> s
 
 
 def _local_folder(name: str) -> Path | None:
-    path = Path(name).expanduser()
-    if os.path.isdir(path):  # unlike Path.is_dir, it takes any text for a name
-        return path
+    path = os.path.expanduser(name)  # unlike Path's own methods, these take any text for a name
+    if os.path.isdir(path):
+        return Path(path)
     if os.path.isfile(path):
         raise ModelError(
             f"{name} is a file, not a model folder", f"Name the folder that holds {INDEX}."

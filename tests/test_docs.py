@@ -43,7 +43,7 @@ def examples_in_help() -> list[str]:
 
 
 def readme() -> str:
-    return README.read_text() if README.exists() else ""
+    return README.read_text()
 
 
 def reference() -> str:
@@ -56,7 +56,7 @@ def examples_in_readme() -> list[str]:
     blocks = re.findall(r"^```\w*\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
     lines = (line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines())
     # One block may install first: `pip install … && artv story …`
-    parts = (part.strip() for line in lines for part in line.split("&&"))
+    parts = (part.strip().removeprefix(".venv/bin/") for line in lines for part in line.split("&&"))
     return [part for part in parts if part.startswith("artv ")]
 
 
@@ -123,3 +123,8 @@ def test_every_example_parses(example: str) -> None:
 def test_a_wrong_example_would_be_found(example: str) -> None:
     with pytest.raises(Exception, match="No such|Missing"):
         parse(example)
+
+
+def test_ci_runs_the_very_command_that_the_readme_gives_for_the_tests() -> None:
+    command = next(line for line in readme().splitlines() if line.endswith("-m pytest"))
+    assert command in (README.parent / ".ci" / "run").read_text().splitlines()

@@ -195,7 +195,7 @@ class ArtvEngine:
 
     def _to_tensor(self, latents: Latents) -> Tensor:
         values = torch.frombuffer(bytearray(latents.data), dtype=getattr(torch, latents.dtype))
-        return values.view(1, *latents.shape).to(self._device, self._torch_dtype)
+        return values.view(1, *latents.shape).to(self._device, self._torch_dtype, copy=True)
 
 
 def _resolve_device(name: str) -> str:
@@ -204,8 +204,8 @@ def _resolve_device(name: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=name).cpu()  # there, and one that holds values
+    except Exception as error:  # each of torch's backends fails in its own way
         raise UsageError(
             f"there is no device {name!r} here: {str(error).splitlines()[0]}",
             "Leave --device out to take the best there is, or say cpu.",

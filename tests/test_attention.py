@@ -57,7 +57,7 @@ def test_text_transformer_equals_diffusers_own(
     contexts = [keys_values(block.attn2, text) for block in layer.transformer_blocks]
     with torch.set_grad_enabled(training):
         ours = text_transformer(layer, x, contexts)
-    torch.testing.assert_close(ours, layer(x, encoder_hidden_states=text).sample)
+    torch.testing.assert_close(ours, layer(x, text, return_dict=False)[0])
 
 
 def test_plain_products_for_training_equal_the_fused_kernel() -> None:

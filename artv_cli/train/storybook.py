@@ -53,7 +53,7 @@ RECIPE = Recipe(
     warmup=200,
     decay_share=0.3,
     ema_decay=0.998,
-    drops=Drops(key_frames=0.2),
+    drops=Drops(key_frames=0.3),
 )
 
 

@@ -1,0 +1,258 @@
+"""Model folders, found and judged without loading anything."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from tiny import LATENT, PREFERENCES, SIZE, tiny_folder
+
+import artv_cli.model.folder as folder_module
+from artv_cli.errors import ModelError
+from artv_cli.model.folder import INDEX, PARTS, WEIGHTED_PARTS, embedded_models, find_model
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def folder(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of the model to damage."""
+    return Path(shutil.copytree(pristine, tmp_path / "copy"))
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def complaint(folder: Path) -> str:
+    """Return what is said about a folder that cannot be used: one line."""
+    with pytest.raises(ModelError) as caught:
+        find_model(str(folder))
+    assert "\n" not in caught.value.message and caught.value.remedy
+    return caught.value.message
+
+
+# ---------------------------------------------------------------- finding
+
+
+def test_a_folder_says_what_the_plan_needs_to_know(pristine: Path) -> None:
+    model = find_model(str(pristine))
+    assert (model.name, model.path) == (str(pristine), pristine)
+    assert model.preferences == PREFERENCES
+    assert (model.autoencoder, model.latent_channels, model.downsampling) == ("AutoencoderKL", 4, 4)
+    assert model.size_multiple == 4 * 2  # the autoencoder's, times the network's one halving
+    channels, height, width = LATENT
+    assert model.latent_bytes(SIZE) == channels * height * width * 4
+
+
+def test_an_embedded_model_is_found_by_its_name(
+    pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "EMBEDDED_MODELS", {"tiny": pristine, "lost": Path("no")})
+    assert find_model("tiny").path == pristine
+    assert embedded_models() == ["tiny"]
+
+
+def test_a_hub_id_is_fetched_at_its_revision_without_pickles(
+    pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def fetch(name: str, **how: Any) -> str:
+        asked.append((name, how))
+        return str(pristine)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert find_model("someone/tiny", revision="abc").path == pristine
+    [(name, how)] = asked
+    assert (name, how["revision"]) == ("someone/tiny", "abc")
+    assert set(how["allow_patterns"]) == {"*.json", "*.txt", "*.safetensors"}
+
+
+def test_a_hub_that_does_not_answer_is_a_model_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise ConnectionError("no route to host\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(ModelError, match="'someone/tiny' could not be fetched.*: no route to host\n"):
+        find_model("someone/tiny")
+
+
+@pytest.mark.parametrize(
+    "name", ["nonsense", "./someone/tiny", "a/b/c", "~nobody/x", "x" * 5000, "bad\0name"]
+)
+def test_a_name_that_means_nothing_is_a_model_error(name: str) -> None:
+    with pytest.raises(ModelError, match="there is no model"):
+        find_model(name)
+
+
+def test_a_file_is_not_a_model(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.touch()
+    assert "is a file, not a model folder" in complaint(file)
+
+
+# ---------------------------------------------------------------- the fingerprint
+
+
+def test_fingerprint_covers_no_name_and_no_place(pristine: Path, folder: Path) -> None:
+    assert find_model(str(folder)).fingerprint == find_model(str(pristine)).fingerprint
+    assert re.fullmatch("[0-9a-f]{64}", find_model(str(folder)).fingerprint)
+
+
+def decisive_files(folder: Path) -> list[Path]:
+    return [f for part in PARTS for f in (folder / part).iterdir()]
+
+
+def test_fingerprint_covers_every_byte_of_every_weight_and_config(folder: Path) -> None:
+    seen = {find_model(str(folder)).fingerprint}
+    files = decisive_files(folder)
+    assert {"dynamic", "mask", "vae", "text_encoder"} <= {
+        f.parent.name for f in files if f.suffix == ".safetensors"
+    }
+    for file in files:
+        whole = file.read_bytes()
+        # A config must still be read, so a blank is added to it; in weights, the last bit flips.
+        is_config = file.suffix == ".json"
+        file.write_bytes(whole + b" " if is_config else whole[:-1] + bytes([whole[-1] ^ 1]))
+        seen.add(find_model(str(folder)).fingerprint)
+        file.write_bytes(whole)
+    assert len(seen) == len(files) + 1
+
+
+def test_fingerprint_covers_how_the_model_copies(folder: Path) -> None:
+    before = find_model(str(folder)).fingerprint
+    edit_json(folder / INDEX, lambda index: index["artv"].update(static_noise="input_minus_reference"))
+    assert find_model(str(folder)).fingerprint != before
+
+
+def test_fingerprint_leaves_out_what_each_frame_is_told_anyway(folder: Path) -> None:
+    before = find_model(str(folder)).fingerprint
+    edit_json(folder / INDEX, lambda index: index["artv"]["sampling"].update(steps=7))
+    (folder / "README.md").write_text("A model")
+    assert find_model(str(folder)).fingerprint == before
+
+
+def test_a_variant_is_another_model_and_stands_beside_the_first(folder: Path) -> None:
+    plain = find_model(str(folder), variant="fp16").fingerprint
+    assert plain == find_model(str(folder)).fingerprint  # no part has this variant
+    weights = folder / "dynamic" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(weights, weights.with_suffix(".fp16.safetensors"))
+    assert find_model(str(folder)).fingerprint == plain
+    assert find_model(str(folder), variant="fp16").fingerprint != plain
+
+
+# ---------------------------------------------------------------- what is wrong
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_missing_part_is_named(folder: Path, part: str) -> None:
+    shutil.rmtree(folder / part)
+    assert f"{part}/{PARTS[part]} is missing" in complaint(folder)
+
+
+@pytest.mark.parametrize("part", WEIGHTED_PARTS)
+def test_a_part_with_a_pickle_alone_is_refused(folder: Path, part: str) -> None:
+    [weights] = (folder / part).glob("*.safetensors")
+    weights.rename(weights.with_suffix(".bin"))
+    message = complaint(folder)
+    assert f"{part}/ holds no safetensors weights" in message
+    assert f"{weights.stem}.bin is a pickle" in message
+
+
+def test_a_folder_without_an_index_says_so(tmp_path: Path) -> None:
+    assert complaint(tmp_path).endswith("model_index.json is missing")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[1]", b"null"])
+def test_a_broken_index_is_one_sentence(folder: Path, content: bytes) -> None:
+    (folder / INDEX).write_bytes(content)
+    assert INDEX in complaint(folder)
+
+
+@pytest.mark.parametrize("part", ["dynamic", "vae"])
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_broken_config_is_named(folder: Path, part: str, content: str) -> None:
+    (folder / part / "config.json").write_text(content)
+    message = complaint(folder)
+    assert f"{part}/" in message or "autoencoder" in message
+
+
+def test_another_pipeline_is_named(folder: Path) -> None:
+    (folder / INDEX).write_text('{"_class_name": "StableDiffusionPipeline"}')
+    assert "holds a StableDiffusionPipeline, not an artv model" in complaint(folder)
+
+
+def test_another_autoencoder_is_named(folder: Path) -> None:
+    edit_json(folder / "vae" / "config.json", lambda vae: vae.update(_class_name="VQModel"))
+    assert complaint(folder).endswith("the autoencoder is 'VQModel'")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"static_noise": "magic"}, "artv.static_noise"),
+        ({"dtype": "int8"}, "artv.dtype"),
+        ({"size": [128]}, "artv.size"),
+        ({"size": [0, 128]}, "artv.size"),
+        ({"colour": "red"}, "artv.colour"),
+        ({"sampling": {"steps": 8}}, "artv.sampling"),
+        ({"sampling": None}, "artv.sampling"),
+    ],
+)
+def test_a_bad_artv_entry_is_named(folder: Path, change: dict[str, Any], where: str) -> None:
+    edit_json(folder / INDEX, lambda index: index["artv"].update(change))
+    assert where in complaint(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"steps": 1001}, "steps"),
+        ({"noise_level": 1000}, "noise_level"),
+        ({"sampler": "ddim"}, "sampler"),
+        ({"guidance": {"text": -1, "reference": 0, "anchor": 0, "on": "dynamic"}}, "guidance.text"),
+    ],
+)
+def test_defaults_that_no_user_could_ask_for_are_refused(
+    folder: Path, change: dict[str, Any], where: str
+) -> None:
+    edit_json(folder / INDEX, lambda index: index["artv"]["sampling"].update(change))
+    assert where in complaint(folder)
+
+
+@pytest.mark.parametrize("entry", [None, [], "artv", 1])
+def test_an_artv_entry_of_another_kind_is_refused(folder: Path, entry: object) -> None:
+    edit_json(folder / INDEX, lambda index: index.update(artv=entry))
+    assert "artv" in complaint(folder)
+
+
+@pytest.mark.parametrize("channels", [None, 7])
+def test_configs_that_do_not_say_their_channels_are_refused(folder: Path, channels: object) -> None:
+    path = folder / "dynamic" / "config.json"
+    edit_json(path, lambda config: config["unet_config"].update(block_out_channels=channels))
+    assert "do not say their channels" in complaint(folder)
+
+
+def test_looking_at_a_model_needs_no_torch(pristine: Path) -> None:
+    program = (
+        "import sys; from artv_cli.model.folder import find_model;"
+        f"find_model({str(pristine)!r});"
+        "sys.exit(', '.join({'torch', 'diffusers', 'transformers'} & set(sys.modules)) or 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -79,7 +79,9 @@ def test_both_networks_see_the_noised_frame_and_the_timestep(networks: ArtV) -> 
     conditions = prepare(networks)
     before = networks(ANCHOR, torch.tensor([500]), conditions)
     for y_t, timestep in ((ANCHOR + 1, 500), (ANCHOR, 100)):
-        for one, other in zip(before, networks(y_t, torch.tensor([timestep]), conditions), strict=True):
+        for one, other in zip(
+            before, networks(y_t, torch.tensor([timestep]), conditions), strict=True
+        ):
             assert not torch.allclose(one, other)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from standin import story
-from tiny import LATENT, PREFERENCES, SIZE, TOKENS, noise, tiny_folder, tiny_model
+from tiny import LATENT, PREFERENCES, SIZE, noise, tiny_folder, tiny_model
 from torch import nn
 
 from artv_cli.artv_engine import ArtvEngine, load_engine
@@ -23,7 +23,7 @@ from artv_cli.latents import Latents, Pixels
 from artv_cli.model.folder import find_model
 from artv_cli.plan import ModelIdentity, RenderPlan, make_plan
 from artv_cli.render import Frame, render
-from artv_cli.settings import Guidance, Sampling
+from artv_cli.settings import Guidance
 
 FINGERPRINT = "f" * 64
 REQUEST = FrameRequest("the cat walks", seed=1, size=SIZE, sampling=PREFERENCES.sampling)
@@ -248,9 +248,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_folder(tmp_path_factory.mktemp("model"))
 
 
-def test_a_loaded_engine_draws_what_the_saved_model_drew(
-    engine: ArtvEngine, folder: Path
-) -> None:
+def test_a_loaded_engine_draws_what_the_saved_model_drew(engine: ArtvEngine, folder: Path) -> None:
     """To the bit: weights used where they lie in a mapped file, off alignment, gave other bits."""
     model = find_model(str(folder))
     loaded = load_engine(model, device="cpu")
@@ -312,7 +310,7 @@ def test_a_story_that_was_stopped_at_any_frame_ends_in_the_same_bits(
     assert [frame.reused for frame in whole] == [False] * 7
     assert len({frame.entry.digest for frame in whole}) == 7
 
-    for stop in (1, 2, 4, 6):
+    for stop in (2, 4):
         root = tmp_path / f"stopped at {stop}"
         stopped = frames_of(plan, root, folder)
         for _ in range(stop):

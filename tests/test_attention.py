@@ -49,9 +49,7 @@ def test_prepared_keys_and_values_give_diffusers_own_attention(
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("linear", [True, False])
 @pytest.mark.parametrize("upcast", [True, False])
-def test_text_transformer_equals_diffusers_own(
-    training: bool, linear: bool, upcast: bool
-) -> None:
+def test_text_transformer_equals_diffusers_own(training: bool, linear: bool, upcast: bool) -> None:
     layer = spatial_transformer(linear=linear, upcast=upcast)
     x, text = noise(2, 16, 5, 3), noise(2, 7, CONTEXT_WIDTH, seed=1)
     contexts = [keys_values(block.attn2, text) for block in layer.transformer_blocks]

@@ -87,7 +87,9 @@ def test_a_hub_that_does_not_answer_is_a_model_error(monkeypatch: pytest.MonkeyP
         raise ConnectionError("no route to host\nand more")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(ModelError, match="'someone/tiny' could not be fetched.*: no route to host\n"):
+    with pytest.raises(
+        ModelError, match="'someone/tiny' could not be fetched.*: no route to host\n"
+    ):
         find_model("someone/tiny")
 
 
@@ -135,7 +137,9 @@ def test_fingerprint_covers_every_byte_of_every_weight_and_config(folder: Path) 
 
 def test_fingerprint_covers_how_the_model_copies(folder: Path) -> None:
     before = find_model(str(folder)).fingerprint
-    edit_json(folder / INDEX, lambda index: index["artv"].update(static_noise="input_minus_reference"))
+    edit_json(
+        folder / INDEX, lambda index: index["artv"].update(static_noise="input_minus_reference")
+    )
     assert find_model(str(folder)).fingerprint != before
 
 

@@ -118,7 +118,7 @@ def _describe(
     name: str, path: Path, index: Mapping[str, Any], vae: Mapping[str, Any], variant: str | None
 ) -> ModelFolder:
     preferences = _preferences(index, path / INDEX, name)
-    unet = read_json(path / "dynamic" / PARTS["dynamic"], name).get("unet_config")
+    unet: Any = read_json(path / "dynamic" / PARTS["dynamic"], name).get("unet_config")
     try:
         channels = int(vae.get("latent_channels", 4))
         blocks = vae.get("block_out_channels") or vae["decoder_block_out_channels"]

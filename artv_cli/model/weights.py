@@ -82,9 +82,10 @@ def load_schedule(folder: ModelFolder) -> Schedule:
             f"{folder.name}: the scheduler is {kind[0]} with {kind[1]} prediction",
             "artv samples scaled_linear schedules with epsilon prediction.",
         )
-    start, end, steps = (config.get(key) for key in SCHEDULE_KEYS)
-    numbers = all(isinstance(beta, float) for beta in (start, end))
-    if not numbers or not 0 < start <= end < 1 or steps != NOISE_LEVELS:
+    numbers: list[Any] = [config.get(key) for key in SCHEDULE_KEYS]
+    start, end, steps = numbers
+    in_order = all(isinstance(beta, float) for beta in (start, end)) and 0 < start <= end < 1
+    if not in_order or steps != NOISE_LEVELS:
         raise ModelError(
             f"{folder.name}: the scheduler goes from {start} to {end} in {steps} steps",
             f"artv samples schedules of {NOISE_LEVELS} steps, with betas between 0 and 1.",

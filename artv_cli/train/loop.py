@@ -77,7 +77,10 @@ class Trainer:
         self.rank, self.world = join()
         self.average = WeightAverage(learner, recipe.ema_decay)
         self.optimizer = torch.optim.AdamW(
-            learner.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+            learner.parameters(),
+            recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
         self.step = 0
         self._load()

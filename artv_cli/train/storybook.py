@@ -92,6 +92,7 @@ def _unet(
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
         "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         "layers_per_block": 1,
+        "norm_num_groups": 8,  # 32 groups are ten times slower in channels-last on a CPU
         "cross_attention_dim": TEXT_WIDTH,
         "use_linear_projection": True,
     }

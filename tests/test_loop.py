@@ -1,0 +1,236 @@
+"""The training loop: stopped and started again it ends in the same bits, and it does learn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import LATENT, SolidClips, noise, tiny_networks, tiny_text
+from torch import Tensor
+
+import artv_cli.train.checkpoint as checkpoint
+from artv_cli.diffusion.schedule import Schedule
+from artv_cli.errors import ArtvError
+from artv_cli.train.examples import Drops
+from artv_cli.train.loop import Learner, Recipe, Trainer
+
+STEPS, BATCH = 4, 2
+RECIPE = Recipe(
+    samples=STEPS * BATCH,
+    batch_size=BATCH,
+    learning_rate=1e-3,
+    warmup=2,
+    decay_share=0.5,
+    drops=Drops(key_frames=0.2),
+)
+
+
+def learner(seed: int = 0) -> Learner:
+    torch.manual_seed(seed)
+    return Learner(tiny_networks(), tiny_text())
+
+
+def clips(frames: int = 4) -> SolidClips:
+    made = SolidClips()
+    made.clips = [noise(frames, *LATENT, seed=seed) for seed in range(2)]
+    return made
+
+
+def trainer(
+    folder: Path, recipe: Recipe = RECIPE, data: SolidClips | None = None, **how: Any
+) -> Trainer:
+    return Trainer(learner(**how), data or clips(), Schedule.scaled_linear(), recipe, folder)
+
+
+def quiet(line: str) -> None:
+    """Report nothing."""
+
+
+def state(trained: Trainer) -> dict[str, Tensor]:
+    """Return all that the next step depends on."""
+    tensors = {"step": torch.tensor(trained.step)}
+    for name, parameter in trained.learner.named_parameters():
+        tensors[f"weights {name}"] = parameter.detach()
+        tensors[f"average {name}"] = trained.average.weights[name]
+        tensors |= {
+            f"{moment} {name}": value
+            for moment, value in trained.optimizer.state[parameter].items()
+        }
+    return tensors
+
+
+def assert_same(one: Trainer, other: Trainer) -> None:
+    ours, theirs = state(one), state(other)
+    assert ours.keys() == theirs.keys()
+    assert not [name for name in ours if not torch.equal(ours[name], theirs[name])]
+
+
+# ---------------------------------------------------------------- resuming
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_a_training_that_was_stopped_is_the_same_to_the_bit(tmp_path: Path, bfloat16: bool) -> None:
+    recipe = replace(RECIPE, bfloat16=bfloat16)
+    whole = trainer(tmp_path / "whole", recipe)
+    whole.run(report=quiet)
+
+    folder = tmp_path / "stopped"
+    for seed, steps in ((0, 1), (7, 1), (8, 2)):  # other weights at each start, until loaded
+        part = trainer(folder, recipe, seed=seed)
+        for _ in range(steps):
+            part.train_step()
+        part.save()
+    resumed = trainer(folder, recipe, seed=9)
+    assert resumed.step == whole.step == STEPS
+    assert_same(resumed, whole)
+
+
+def test_a_killed_training_goes_on_from_its_last_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trainer(tmp_path / "whole")
+    whole.run(report=quiet)
+
+    killed = trainer(tmp_path / "killed", replace(RECIPE, checkpoint_seconds=0.0))
+    step = killed.train_step
+
+    def die_at_3() -> Tensor:
+        if killed.step == 3:
+            raise KeyboardInterrupt
+        return step()
+
+    monkeypatch.setattr(killed, "train_step", die_at_3)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(report=quiet)
+
+    resumed = trainer(tmp_path / "killed", seed=9)
+    assert resumed.step == 3
+    resumed.run(report=quiet)
+    assert_same(resumed, whole)
+
+
+def test_a_finished_training_does_nothing_more(tmp_path: Path) -> None:
+    finished = trainer(tmp_path)
+    finished.run(report=quiet)
+    again = trainer(tmp_path, seed=9)
+    again.run(report=quiet)
+    assert again.samples == RECIPE.samples
+    assert_same(again, finished)
+
+
+def test_time_ends_a_run_and_its_state_is_kept(tmp_path: Path) -> None:
+    trainer(tmp_path).run(seconds=0.0, report=quiet)
+    assert trainer(tmp_path, seed=9).step == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = trainer(tmp_path)
+    training.train_step()
+    training.save()
+
+    def fail(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    training.train_step()
+    with pytest.raises(OSError, match="no space"):
+        training.save()
+    assert trainer(tmp_path, seed=9).step == 1
+
+
+# ---------------------------------------------------------------- steps
+
+
+def test_each_step_sees_other_examples_and_each_seed_another_training(tmp_path: Path) -> None:
+    first, same = trainer(tmp_path / "a"), trainer(tmp_path / "b")
+    other = trainer(tmp_path / "c", replace(RECIPE, seed=1))
+    losses = [one.train_step()[0] for one in (first, same, other)]
+    assert losses[0] == losses[1] != losses[2]
+    assert first.train_step()[0] != losses[0]
+
+
+def test_learning_rate_rises_stays_and_falls_to_nothing(tmp_path: Path) -> None:
+    training = trainer(tmp_path, replace(RECIPE, samples=8, batch_size=1))
+    rates = []
+    while training.samples < training.recipe.samples:
+        training.train_step()
+        rates.append(training.optimizer.param_groups[0]["lr"] / RECIPE.learning_rate)
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+
+
+def test_one_training_reaches_every_parameter_of_networks_and_text_encoder(tmp_path: Path) -> None:
+    training = trainer(tmp_path, replace(RECIPE, bfloat16=False))
+    before = {name: p.detach().clone() for name, p in training.learner.named_parameters()}
+    for _ in range(4):
+        training.train_step()
+    still = [n for n, p in training.learner.named_parameters() if torch.equal(p, before[n])]
+    assert not still
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    training = trainer(tmp_path)
+    training.train_step()
+    training.save()
+    saved = load_file(tmp_path / "state.safetensors")
+    for clip in training.clips.clips:
+        clip.fill_(float("nan"))
+    with pytest.raises(ArtvError, match="the loss is nan at step 1") as caught:
+        training.run(report=quiet)
+    assert str(tmp_path) in caught.value.remedy
+    kept = load_file(tmp_path / "state.safetensors")
+    assert all(torch.equal(kept[name], saved[name]) for name in saved)
+    assert all(parameter.isfinite().all() for parameter in training.learner.parameters())
+
+
+def test_every_hundred_steps_say_what_they_were_on_average(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = trainer(tmp_path, replace(RECIPE, samples=250 * BATCH))
+
+    def step() -> Tensor:
+        training.step += 1
+        return torch.tensor([training.step / 100, 0.5])
+
+    monkeypatch.setattr(training, "train_step", step)
+    said: list[str] = []
+    training.run(report=said.append)
+    assert (tmp_path / "log.jsonl").read_text().splitlines() == said
+    rows = [json.loads(line) for line in said]
+    assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400)]
+    assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505])
+    assert [row["mask"] for row in rows] == [0.5, 0.5]
+
+
+# ---------------------------------------------------------------- learning
+
+
+STILL = SolidClips()
+STILL.clips = [noise(1, *LATENT).expand(4, -1, -1, -1)]
+
+
+def losses_and_masks(folder: Path, steps: int, drops: Drops) -> Tensor:
+    """Learn one clip that stands still; returns (2, steps)."""
+    recipe = Recipe(samples=10_000, batch_size=2, learning_rate=5e-3, bfloat16=False, drops=drops)
+    training = trainer(folder, recipe, STILL)
+    return torch.stack([training.train_step() for _ in range(steps)]).T
+
+
+def test_copying_is_learned_from_a_clip_that_stands_still(tmp_path: Path) -> None:
+    loss, mask = losses_and_masks(tmp_path, 12, Drops(references=0, anchor=0, text=0))
+    assert loss[-3:].mean() < loss[:3].mean() / 10
+    assert mask[0] < 0.6 and mask[-1] > 0.9
+
+
+def test_drawing_anew_is_learned_where_there_is_nothing_to_copy(tmp_path: Path) -> None:
+    loss, mask = losses_and_masks(tmp_path, 30, Drops(references=1, anchor=1, text=0))
+    assert loss[-5:].mean() < loss[:5].mean() / 2
+    assert not mask.any()

@@ -1,0 +1,67 @@
+"""Training on several processes: what one of them does when the others answer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from artv_cli.train.parallel import agree, average_gradients, join
+
+
+def layers() -> nn.Module:
+    """Return two layers that have gradients, one of them in channels-last memory."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(3, 1))
+    layers = layers.to(memory_format=torch.channels_last)
+    layers(torch.randn(4, 2, 3, 3)).sum().backward()
+    return layers
+
+
+def gradients(module: nn.Module) -> list[Tensor]:
+    return [p.grad.clone() for p in module.parameters() if p.grad is not None]
+
+
+@pytest.fixture
+def second_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process whose gradients are three times ours, and whose clock says 7."""
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "all_reduce", lambda flat: flat.mul_(1 + 3))
+    monkeypatch.setattr(dist, "broadcast", lambda shared, source: shared.fill_(7.0))
+
+
+def test_alone_there_is_one_process_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    module = layers()
+    before = gradients(module)
+    average_gradients(module.parameters())
+    assert join() == (0, 1)
+    assert agree(3.5) == 3.5
+    assert all(torch.equal(a, b) for a, b in zip(before, gradients(module), strict=True))
+
+
+@pytest.mark.usefixtures("second_process")
+def test_every_gradient_becomes_the_mean_of_all_processes() -> None:
+    module = layers()
+    before = gradients(module)
+    average_gradients(module.parameters())
+    for own, mean in zip(before, gradients(module), strict=True):
+        assert torch.equal(mean, own * 2)
+    assert len(before) == len(list(module.parameters()))
+
+
+@pytest.mark.usefixtures("second_process")
+def test_a_parameter_without_gradient_stays_without() -> None:
+    module = layers()
+    next(module.parameters()).grad = None
+    average_gradients(module.parameters())
+    assert next(module.parameters()).grad is None
+
+
+@pytest.mark.usefixtures("second_process")
+def test_all_processes_go_by_the_first_ones_clock() -> None:
+    assert join() == (1, 2)
+    assert agree(3.5) == 7.0

@@ -78,3 +78,17 @@ def test_the_budget_is_spent_by_whichever_limit_comes_first() -> None:
 def test_evaluation_gives_the_psnr_of_the_frame_and_of_the_character() -> None:
     whole, region = evaluate(VaeTraining(TINY).averaged(), TINY, batches=2)
     assert 0 < region < 40 and 0 < whole < 40
+
+
+def test_a_finished_vae_keeps_its_latents_while_its_decoder_learns(tmp_path: Path) -> None:
+    finished = train_vae(TINY, Budget(steps=2), tmp_path / "vae", report=lambda _: None)
+    frames, _ = sample_batch(TINY, 5)
+    with torch.no_grad():
+        latents, drawn = encode_images(finished, frames), finished.decode(torch.ones(1, 4, 8, 8))
+    again = train_vae(
+        TINY, Budget(steps=2), tmp_path / "sharper", report=lambda _: None, finished=finished
+    )
+    with torch.no_grad():
+        assert torch.equal(encode_images(again, frames), latents)
+        assert not torch.equal(again.decode(torch.ones(1, 4, 8, 8)).sample, drawn.sample)
+    assert again.config.scaling_factor == finished.config.scaling_factor

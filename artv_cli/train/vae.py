@@ -7,11 +7,15 @@ part sees whole frames, on which the group norms settle. Training runs for a giv
 resumes from its state file, and shares the work over the processes that torchrun starts::
 
     torchrun --nproc-per-node 2 -m artv_cli.train.vae OUT --minutes 25
+
+Once networks have been trained on its latents, the encoder must stay as it is; its decoder can
+still become sharper (`--decoder-of VAE`).
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -137,11 +141,22 @@ class VaeTraining:
     """A VAE being trained: weights, their average, optimizer, step and time spent.
 
     Of `size` processes that train together, this is number `rank`; each has its own batches.
+    A `finished` VAE keeps its encoder, and with it its latents: only its decoder goes on learning.
     """
 
-    def __init__(self, recipe: VaeRecipe, rank: int = 0, size: int = 1) -> None:
+    def __init__(
+        self,
+        recipe: VaeRecipe,
+        rank: int = 0,
+        size: int = 1,
+        finished: AutoencoderKL | None = None,
+    ) -> None:
         self.recipe, self.rank, self.size = recipe, rank, size
-        self.vae = build_vae(recipe)
+        self.decoder_only = finished is not None
+        self.vae = build_vae(recipe) if finished is None else finished
+        if self.decoder_only:
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
         self.average = WeightAverage(self.vae, recipe.ema)
         self.optimizer = torch.optim.AdamW(
             self.vae.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=1e-4
@@ -176,13 +191,14 @@ class VaeTraining:
             frames, masks = crop_batch(frames, masks, recipe.crop, generator)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = self.vae.encode(frames).latent_dist
-            output = self.vae.decode(posterior.sample(generator=generator)).sample
+            codes = posterior.mode() if self.decoder_only else posterior.sample(generator)
+            output = self.vae.decode(codes.float()).sample
         loss = reconstruction_loss(output.float(), frames, masks, recipe)
-        return loss + recipe.kl * posterior.kl().mean()
+        return loss if self.decoder_only else loss + recipe.kl * posterior.kl().mean()
 
     def averaged(self) -> AutoencoderKL:
         """A copy of the VAE that holds the averaged weights."""
-        vae = build_vae(self.recipe)
+        vae = copy.deepcopy(self.vae)
         self.average.copy_to(vae)
         return vae
 
@@ -227,14 +243,17 @@ def train_vae(
     out: Path,
     every: float = 300.0,
     report: Report = print,
+    finished: AutoencoderKL | None = None,
 ) -> AutoencoderKL:
     """Trains until the budget is spent and saves the averaged VAE to `out`; returns it.
+
+    Of a `finished` VAE only the decoder is trained.
 
     Goes on from `out/training.safetensors` if that file exists; every `every` seconds it is
     written again, and with it the averaged VAE so far.
     """
     rank, size = join()
-    training, state = VaeTraining(recipe, rank, size), out / "training.safetensors"
+    training, state = VaeTraining(recipe, rank, size, finished), out / "training.safetensors"
     if state.exists():
         training.load(state)
     saved = clock = time.monotonic()
@@ -255,7 +274,8 @@ def train_vae(
 def _publish(training: VaeTraining, out: Path, report: Report) -> AutoencoderKL:
     training.save(out / "training.safetensors")
     vae = training.averaged()
-    calibrate(vae, training.recipe)
+    if not training.decoder_only:
+        calibrate(vae, training.recipe)
     vae.save_pretrained(out)
     whole, region = evaluate(vae, training.recipe)
     report(f"step {training.step}: {whole:.2f} dB, the character's region {region:.2f} dB")
@@ -267,8 +287,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--decoder-of", type=Path, help="a finished VAE, to sharpen its decoder")
     options = parser.parse_args()
-    train_vae(VaeRecipe(), Budget(seconds=60 * options.minutes), options.out)
+    budget = Budget(seconds=60 * options.minutes)
+    if options.decoder_of is None:
+        train_vae(VaeRecipe(), budget, options.out)
+        return
+    vae = AutoencoderKL.from_pretrained(options.decoder_of, use_safetensors=True)
+    vae = vae.to(memory_format=torch.channels_last)
+    # Whole frames: the decoder need not see the character more often, only more sharply.
+    train_vae(VaeRecipe(cropped=0.0), budget, options.out, finished=vae)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import diffusers
+import PIL
 import torch
 import transformers
 from torch import Tensor
@@ -24,7 +25,7 @@ from artv_cli.latents import Dtype, Latents, Pixels
 from artv_cli.model.adapter import REFERENCE_COUNT
 from artv_cli.model.artv import Conditions, PreparedText, stack
 from artv_cli.model.codec import decode_latents, downsampling, encode_images
-from artv_cli.model.folder import ModelFolder
+from artv_cli.model.folder import ModelFolder, fingerprint
 from artv_cli.model.weights import Model, load_model
 
 BLANK_PROMPT = ""
@@ -45,7 +46,9 @@ def load_engine(
     device = _resolve_device(device)
     dtype = dtype or folder.preferences.dtype
     model = load_model(folder, device=device, dtype=dtype, variant=variant)
-    return ArtvEngine(model, folder.fingerprint, device=device, dtype=dtype)
+    # Told from the files once more: had they changed since, frames would be kept under false keys.
+    told = fingerprint(folder.path, folder.preferences, variant)
+    return ArtvEngine(model, told, device=device, dtype=dtype)
 
 
 class ArtvEngine:
@@ -74,6 +77,7 @@ class ArtvEngine:
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
+            "pillow": PIL.__version__,  # scales the pictures that are given, packs all of them
             "device": _device_name(self._device),
             "threads": str(torch.get_num_threads()),
         }

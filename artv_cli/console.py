@@ -51,7 +51,7 @@ class Pace:
     def seconds_left(self) -> float | None:
         """Seconds until the last new frame, or None before the first."""
         pace = self.seconds_per_frame
-        return None if pace is None else pace * self.to_render
+        return None if pace is None else pace * max(0, self.to_render)
 
 
 class Talk(Observer):
@@ -105,7 +105,7 @@ class Talk(Observer):
         self.say(f"loading {model}", "dim")
 
     def frame(self, frame: Frame) -> None:
-        self._done += frame.plan.index >= 0
+        self._done += 1
         if not frame.reused:
             self._pace.add(frame.seconds)
         if self._progress is not None:

@@ -17,7 +17,7 @@ from artv_cli.media import video
 from artv_cli.media.subtitles import Cue, write_srt
 from artv_cli.model.folder import ModelFolder
 from artv_cli.plan import DEFAULT_SEED, RenderPlan
-from artv_cli.recipe import Recipe, read_recipe, write_sidecar
+from artv_cli.recipe import Recipe, read_recipe, remove_sidecar, write_sidecar
 from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampling
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard
 
@@ -43,6 +43,14 @@ def check_output(output: Output, plan: RenderPlan) -> None:
     StorageError for a folder that cannot be written.
     """
     path = output.path
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # what is missing is made, where it can be
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise StorageError(
+            f"{path!s:.200} cannot be written: {error.strerror}.", "Choose another output with -o."
+        ) from None
     video.check_output(path, plan.fps)
     if not (output.overwrite or _is_free(path) or _is_ours(path)):
         raise UsageError(
@@ -79,6 +87,8 @@ def write_film(
         write_srt(cues, output.path.with_suffix(".srt"), fps=plan.fps)
     if output.metadata:
         write_sidecar(recipe, output.path)
+    else:
+        remove_sidecar(output.path)
 
 
 def make_recipe(

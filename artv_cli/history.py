@@ -83,7 +83,7 @@ def explain_frame(plan: RenderPlan, past: PastStory, number: int) -> Explanation
     A frame may only follow from changed ones: then the first of those that it is made from, and
     that changed by itself, is the cause.
     """
-    by_key = {frame.key: frame for frame in plan.frames}
+    by_key = {frame.key: frame for frame in reversed(plan.frames)}  # the first of equal ones
     index = number - 1
     while True:
         frame = plan.frames[index]

@@ -7,7 +7,6 @@ cannot differ from an uninterrupted one.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -36,9 +35,3 @@ class Latents:
     def __post_init__(self) -> None:
         if len(self.data) != math.prod(self.shape) * ITEM_SIZE[self.dtype]:
             raise ValueError(f"{len(self.data)} bytes do not make {self.dtype} {self.shape}")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over dtype, shape and values, in hexadecimal."""
-        head = f"{self.dtype} {list(self.shape)}\n".encode()
-        return hashlib.sha256(head + self.data).hexdigest()

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from artv_cli.errors import ArtvError, UsageError
+from artv_cli.errors import ArtvError, StorageError, UsageError
 from artv_cli.files.output import write_text
 from artv_cli.media.probe import read_metadata
 
@@ -81,6 +81,21 @@ def write_sidecar(recipe: Recipe, output: Path) -> Path:
     path = sidecar_path(output)
     write_text(path, recipe.to_json(indent=2) + "\n")
     return path
+
+
+def remove_sidecar(output: Path) -> None:
+    """Remove the recipe of an earlier film that stood at `output`; raises StorageError."""
+    path = sidecar_path(output)
+    try:
+        Recipe.from_json(_sidecar_text(path))
+    except (ValueError, RecursionError):
+        return  # there is none, or it is somebody else's
+    try:
+        path.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be removed: {error.strerror}.", "Remove it: it tells of another film."
+        ) from error
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -8,7 +8,7 @@ and resumed a hundred times are the same bits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from artv_cli.cache.entry import Entry, is_finite
@@ -66,18 +66,28 @@ def render(
 def missing(plan: RenderPlan, store: FrameStore) -> tuple[FramePlan, ...]:
     """Return the targets that `render` would make, in order, judging entries by their headers.
 
-    A frame that must be made again is expected to come out as it was, which the same environment
-    promises; frames made from it then stay good.
+    A frame that must be made again from the frames that it was made from is expected to come out
+    as it was, which the same environment promises; what was made from it then stays good.
     """
-    digests: dict[str, str] = {}
+    here: dict[str, str] = {}  # digests of the entries that are good
+    told: dict[str, str] = {}  # the same, and what those remember of their parents
+    changed: set[str] = set()  # keys whose entries will come out otherwise than they were
     lacking: dict[str, FramePlan] = {}
     for target in plan.targets:
         header = store.peek(target.key)
-        if header is None or any(digests.get(k, d) != d for k, d in header.parents.items()):
+        parents: Mapping[str, str] = {} if header is None else header.parents
+        if changed.intersection(target.parents) or _disagree(parents, here):
+            changed.add(target.key)
+        if header is None or target.key in changed or _disagree(parents, told):
             lacking.setdefault(target.key, target)
         else:
-            digests |= {**header.parents, target.key: header.digest}
+            here[target.key] = header.digest
+            told |= {**parents, target.key: header.digest}
     return tuple(lacking.values())
+
+
+def _disagree(parents: Mapping[str, str], digests: Mapping[str, str]) -> bool:
+    return any(digests.get(key, digest) != digest for key, digest in parents.items())
 
 
 class _Studio:

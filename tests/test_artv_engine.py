@@ -256,6 +256,13 @@ def test_a_loaded_engine_draws_what_the_saved_model_drew(engine: ArtvEngine, fol
     assert draw(loaded) == draw(engine)
 
 
+def test_weights_that_changed_since_the_plan_give_another_fingerprint(tmp_path: Path) -> None:
+    model = find_model(str(tiny_folder(tmp_path / "model")))
+    config = model.path / "text_encoder" / "config.json"
+    config.write_text(config.read_text() + "\n")
+    assert load_engine(model).fingerprint != model.fingerprint
+
+
 def test_dtype_is_the_models_own_unless_said(folder: Path) -> None:
     model = find_model(str(folder))
     assert load_engine(model).key_frame(REQUEST).dtype == "float32"

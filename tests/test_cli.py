@@ -170,6 +170,22 @@ def test_a_film_renders_again_from_its_recipe_whatever_is_set_around_it(
     assert again["frame_digests"] == first["frame_digests"]
 
 
+def test_a_contact_sheet_carries_its_recipe_too(studio: Studio) -> None:
+    studio.write()
+    first = studio.json("story", "story.yaml", "-o", "sheet.png")
+    again = studio.json("story", "sheet.png")
+    assert (again["output"], again["rendered"]) == ("sheet.mp4", 0)
+    assert again["frame_digests"] == first["frame_digests"]
+
+
+def test_a_film_is_not_replaced_by_its_second_making_unasked(studio: Studio) -> None:
+    studio.write()
+    studio.run("story", "story.yaml")
+    refused = studio.run("story", "story.mp4")
+    assert refused.exit_code == 2 and "-o" in refused.stderr
+    assert studio.run("story", "story.mp4", "--yes").exit_code == 0
+
+
 def test_a_film_of_other_weights_warns_before_it_is_made_again(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,8 +294,9 @@ def test_a_folder_of_pictures_that_artv_did_not_make_is_kept(studio: Studio) -> 
 
 def test_no_metadata_leaves_no_recipe(studio: Studio) -> None:
     studio.write()
+    studio.run("story", "story.yaml")
     studio.run("story", "story.yaml", "--no-metadata")
-    assert not Path("story.mp4.json").exists()
+    assert not Path("story.mp4.json").exists(), "nor that of the film that was replaced"
     with pytest.raises(UsageError):
         read_recipe(Path("story.mp4"))
 
@@ -299,6 +316,15 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_drawn(
     studio.write()
     result = studio.run("story", "story.yaml", "-o", "story.yaml/film.mp4")
     assert (result.exit_code, studio.loaded) == (5, 0)
+
+
+def test_an_output_whose_name_is_too_long_is_refused_in_a_sentence(studio: Studio) -> None:
+    studio.write()
+    result = studio.run("story", "story.yaml", "-o", "x" * 300 + ".mp4")
+    assert (result.exit_code, studio.loaded) == (5, 0)
+    assert "too long" in result.stderr and "unexpected" not in result.stderr
+    missing = studio.run("story", "x" * 300)
+    assert missing.exit_code == 2 and "unexpected" not in missing.stderr
 
 
 def test_export_writes_from_the_cache_without_a_model(studio: Studio) -> None:
@@ -380,6 +406,14 @@ def test_explain_traces_a_change_that_came_down_the_chain(studio: Studio) -> Non
         "cause": 6,
         "changes": [{"part": "prompt", "before": "a cat walks", "after": "a dog walks"}],
     }
+
+
+def test_explain_finds_the_cause_before_a_later_segment_that_began_alike(studio: Studio) -> None:
+    twice = STORY + "  - {prompt: a cat walks, frames: 6, start: cut}\n"
+    studio.write(twice)
+    studio.json("story", "story.yaml")
+    studio.write(twice.replace("a cat walks", "a dog walks"))
+    assert studio.json("plan", "story.yaml", "--explain", "10")["explanation"]["cause"] == 6
 
 
 def test_explain_before_the_first_render_says_so(studio: Studio) -> None:
@@ -596,6 +630,15 @@ def test_wrong_usage_exits_with_two_and_no_traceback(
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_guidance_may_be_said_in_pairs_and_in_flags_at_once(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "--guidance", "text=5,anchor=1", "--guidance-anchor", "2")
+    request = studio.engine.drawn[1].request
+    assert request is not None
+    told = request.sampling.guidance
+    assert (told.text, told.anchor) == (5, 2), "the flag of one scale wins over the pairs"
 
 
 def test_a_bad_flag_is_named(studio: Studio) -> None:

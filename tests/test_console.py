@@ -66,6 +66,13 @@ def test_the_pace_follows_a_machine_that_slows_down() -> None:
     assert pace.seconds_per_frame == 3.0
 
 
+def test_no_time_is_left_when_a_damaged_frame_was_one_more_than_foretold() -> None:
+    pace = Pace(1)
+    pace.add(2.0)
+    pace.add(2.0)
+    assert pace.seconds_left == 0
+
+
 def test_no_pace_is_claimed_before_the_first_new_frame() -> None:
     assert Pace(3).seconds_per_frame is None
     assert Pace(3).seconds_left is None

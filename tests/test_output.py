@@ -27,6 +27,12 @@ def current_umask() -> int:
     return mask
 
 
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("猫" * 80 + ".mp4")
+    write_text(path, "x")
+    assert path.read_text() == "x"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_the_old_file_and_no_other(
     tmp_path: Path, error: type[BaseException]

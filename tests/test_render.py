@@ -241,6 +241,19 @@ def test_a_repaired_ancestor_with_other_bits_is_foretold_as_work(studio: Studios
     assert len(other.made) == 5
 
 
+def test_frames_made_from_what_will_come_out_otherwise_are_foretold_as_work(
+    studio: Studios,
+) -> None:
+    story_plan = plan(WALK, JUMP, ROCKET)
+    before = studio().render(story_plan)
+    other, target = studio(), before[0].plan
+    latents = Latents("float32", (4, 2, 4), bytes(128))
+    other.store.put(target.key, latents, other.engine.decode(latents), {})
+    assert [frame.index for frame in missing(story_plan, other.store)] == list(range(1, 11))
+    other.render(story_plan)
+    assert len(other.made) == 10, "the second segment knows the first frame only by its children"
+
+
 def test_a_frame_that_remembers_another_parent_than_its_siblings_is_foretold_as_work(
     studio: Studios,
 ) -> None:

@@ -9,7 +9,7 @@
 
 The header's fields:
 
-`key`          SHA-256 of everything that the frame is made from (`artv_cli.plan`), the file's name
+`key`          SHA-256 of everything that the frame is made from (`artv_cli.keys`), the file's name
 `latents`      {"dtype": float32 | float16 | bfloat16, "shape": [c, h, w]}; the values follow in C
                order, little-endian
 `png`          length of the picture's PNG file in bytes
@@ -29,9 +29,11 @@ import hashlib
 import io
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -167,6 +169,26 @@ def read_entry(file: BinaryIO) -> Entry:
     if not is_finite(latents):
         raise BadEntry("its latents are not all numbers")
     return entry
+
+
+def entry_at(path: Path) -> Entry:
+    """Return the entry at `path`, verified. BadEntry, or OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        entry = read_entry(file)
+    if entry.key != path.stem:
+        raise BadEntry("it holds another frame than its name says")
+    return entry
+
+
+def header_at(path: Path) -> Header | None:
+    """Return the header of the entry at `path`, or None if it, or the file's length, is wrong."""
+    try:
+        with open(path, "rb") as file:
+            header = read_header(file)
+            whole = os.fstat(file.fileno()).st_size == file.tell() + header.payload_length
+    except (BadEntry, OSError):
+        return None
+    return header if whole and header.key == path.stem else None
 
 
 def is_finite(latents: Latents) -> bool:

@@ -40,10 +40,10 @@ from artv_cli.cache.entry import (
     BadEntry,
     Entry,
     Header,
+    entry_at,
+    header_at,
     make_entry,
     pack_entry,
-    read_entry,
-    read_header,
 )
 from artv_cli.cache.story_lock import StoryLock
 from artv_cli.errors import StorageError
@@ -123,7 +123,7 @@ class FrameStore:
         """
         path = self.path(key)
         try:
-            entry = _entry_of(path)
+            entry = entry_at(path)
         except FileNotFoundError:
             return None
         except (BadEntry, OSError) as error:
@@ -141,7 +141,7 @@ class FrameStore:
 
         The header is verified and so is the file's length; damage in the payload goes unseen.
         """
-        header = _header_of(self.path(key))
+        header = header_at(self.path(key))
         if header is None or self._refuses(header.environment):
             return None
         return header
@@ -233,14 +233,14 @@ class FrameStore:
         for path in sorted(self.root.glob("frames/*/*.artv")):
             with contextlib.suppress(FileNotFoundError):  # somebody prunes meanwhile
                 facts = path.stat()
-                yield StoredFrame(path, facts.st_size, facts.st_mtime, _header_of(path))
+                yield StoredFrame(path, facts.st_size, facts.st_mtime, header_at(path))
 
     def verify(self) -> Verification:
         """Re-read every entry, picture and all; move what is bad to quarantine."""
         good, bad = 0, []
         for path in sorted(self.root.glob("frames/*/*.artv")):
             try:
-                _entry_of(path).pixels()
+                entry_at(path).pixels()
                 good += 1
             except (BadEntry, OSError, StorageError) as error:
                 self._quarantine(path, _reason(error))
@@ -264,26 +264,6 @@ class FrameStore:
                 size -= freed[-1] or 0
         removed = [length for length in freed if length is not None]
         return Pruned(len(removed), sum(removed))
-
-
-def _entry_of(path: Path) -> Entry:
-    """Read and verify the entry at `path`. BadEntry, or OSError if it cannot be read."""
-    with open(path, "rb") as file:
-        entry = read_entry(file)
-    if entry.key != path.stem:
-        raise BadEntry("it holds another frame than its name says")
-    return entry
-
-
-def _header_of(path: Path) -> Header | None:
-    """Read the header of the entry at `path`, or None if it, or the file's length, is wrong."""
-    try:
-        with open(path, "rb") as file:
-            header = read_header(file)
-            whole = os.fstat(file.fileno()).st_size == file.tell() + header.payload_length
-    except (BadEntry, OSError):
-        return None
-    return header if whole and header.key == path.stem else None
 
 
 def _remove(path: Path) -> int | None:

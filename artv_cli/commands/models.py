@@ -70,7 +70,7 @@ def _told(fact: Any) -> str:
 
 
 def _world() -> dict[str, Any]:
-    """What the embedded model has seen, and the words in which it was told."""
+    """Return what the embedded model has seen, and the words in which it was told."""
     return {
         "characters": sorted(CHARACTERS),
         "scenes": sorted(SCENES),

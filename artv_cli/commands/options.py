@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from artv_cli.export import Output
-from artv_cli.settings import SamplerName, Settings, flag_settings
+from artv_cli.settings import SamplerName, Settings, flag_settings, merge
 
 _MODEL = "Model"
 _FRAMES = "How frames are drawn"
@@ -96,10 +96,7 @@ class FrameOptions:
         flags = dataclasses.asdict(self) | more
         scales = {name: flags.pop(f"guidance_{name}") for name in ("reference", "anchor", "on")}
         scales = {name: scale for name, scale in scales.items() if scale is not None}
-        if scales:
-            told = {} if self.guidance is None else {"text": self.guidance}
-            flags["guidance"] = told | scales
-        return flag_settings(**flags)
+        return merge(flag_settings(guidance=scales or None), flag_settings(**flags))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from artv_cli.commands.options import FilmOptions, FrameOptions, Source, TalkOptions, WorkOptions
 from artv_cli.commands.sources import STDIN, clip_request, story_request
 from artv_cli.console import Talk, duration, emit, emit_json
+from artv_cli.errors import UsageError
 from artv_cli.export import Output
 from artv_cli.story import Observer, StoryReport, StoryRequest, export_story, render_story
 
@@ -37,8 +39,7 @@ def story(
     folder unless -o says otherwise.
     """
     over = frames.settings(fps=film.fps, **dataclasses.asdict(work))
-    stem = "story" if file == STDIN else Path(file).stem
-    _make(render_story, story_request(file, over), film.target(Path(f"{stem}.mp4")), talk)
+    _make(render_story, story_request(file, over), _target(file, film), talk)
 
 
 def animate(
@@ -93,14 +94,24 @@ def export(file: Source, film: FilmOptions, frames: FrameOptions, talk: TalkOpti
     Give the flags that the story was rendered with: they decide which frames are meant.
     """
     over = frames.settings(fps=film.fps)
-    stem = "story" if file == STDIN else Path(file).stem
-    _make(export_story, story_request(file, over), film.target(Path(f"{stem}.mp4")), talk)
+    _make(export_story, story_request(file, over), _target(file, film), talk)
 
 
 def slug(prompt: str) -> str:
     """Return a file name made of a prompt's first words."""
     words = re.findall(r"\w+", prompt.lower())
     return "-".join(words)[:60].rstrip("-") or "clip"
+
+
+def _target(file: str, film: FilmOptions) -> Output:
+    """Return where the film of a storyboard, or of another film, goes; never over that other."""
+    output = film.target(Path("story.mp4" if file == STDIN else f"{Path(file).stem}.mp4"))
+    if not output.overwrite and os.path.realpath(output.path) == os.path.realpath(file):
+        raise UsageError(
+            f"{output.path} is the film to make again, and would be replaced.",
+            "Name another output with -o, or add --yes to replace it.",
+        )
+    return output
 
 
 def _make(

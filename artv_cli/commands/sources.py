@@ -20,7 +20,7 @@ from artv_cli.yaml_source import MAX_BYTES
 
 STDIN = "-"
 PROJECT_FILE = "artv.toml"
-_FILMS = {".mp4", ".gif", ".webp", ".json"}
+_FILMS = {".mp4", ".gif", ".webp", ".png", ".json"}
 
 
 def story_request(file: str, over: Settings) -> StoryRequest:
@@ -32,7 +32,7 @@ def story_request(file: str, over: Settings) -> StoryRequest:
         text = sys.stdin.buffer.read(MAX_BYTES + 1)
         return _request(parse_storyboard(text, name="<stdin>", folder=Path()), Path(), over)
     path = Path(file)
-    if path.is_dir() or path.suffix.lower() in _FILMS:
+    if os.path.isdir(path) or path.suffix.lower() in _FILMS:
         return _film_request(path, over)
     return _request(load_storyboard(path), path.parent, over)
 

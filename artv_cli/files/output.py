@@ -76,7 +76,7 @@ def _take_place(new: Path, path: Path) -> None:
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name[:80]}.{HOST[:60]}-"
+    return f".{path.name[:20]}.{HOST[:60]}-"  # a name holds 255 bytes, a character up to four
 
 
 def _sweep(path: Path) -> None:

@@ -32,7 +32,7 @@ def keys_values(attention: Attention, context: Tensor) -> KeysValues:
 
 
 def attend(attention: Attention, tokens: Tensor, context: KeysValues) -> Tensor:
-    """Let `tokens` (b, n, d) attend to a prepared context; returns (b, n, d)."""
+    """Let `tokens` (b, n, d) attend to a prepared context; return (b, n, d)."""
     query = _split_heads(attention.to_q(tokens), attention.heads)
     keys, values = (_split_heads(x, attention.heads) for x in context)
     mixed = _attention(query, keys, values, upcast=attention.upcast_attention)

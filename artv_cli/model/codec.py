@@ -35,7 +35,7 @@ def decode_latents(vae: Autoencoder, latents: Tensor) -> Tensor:
 
 
 def downsampling(vae: Autoencoder) -> int:
-    """How many pixels one latent value spans in each direction."""
+    """Return how many pixels one latent value spans in each direction."""
     return 2 ** (len(vae.config.block_out_channels) - 1)
 
 

@@ -58,8 +58,8 @@ class Preferences(BaseModel):
 class ModelFolder:
     """A complete model folder: where it is, what its bits are, how it likes to be used.
 
-    `size` is (width, height); `size_multiple` is what both must be a multiple of;
-    `fingerprint` covers every weight and config that decides a frame's bits, and no name.
+    `fingerprint` covers every weight and config that decides a frame's bits, and no name; width
+    and height of a frame must be multiples of `size_multiple`.
     """
 
     name: str
@@ -72,7 +72,7 @@ class ModelFolder:
     downsampling: int
 
     def latent_bytes(self, size: tuple[int, int]) -> int:
-        """How many bytes one frame's latents take at a size."""
+        """Return how many bytes one frame's latents take at a size."""
         width, height = size
         values = self.latent_channels * (width // self.downsampling) * (height // self.downsampling)
         return values * ITEM_SIZE[self.preferences.dtype]
@@ -103,12 +103,12 @@ def find_model(name: str, revision: str | None = None, variant: str | None = Non
 
 
 def embedded_models() -> list[str]:
-    """The names of the models that ship inside the package."""
+    """Return the names of the models that ship inside the package."""
     return sorted(name for name, path in EMBEDDED_MODELS.items() if (path / INDEX).exists())
 
 
 def weight_files(path: Path, part: str, variant: str | None) -> list[Path]:
-    """The safetensors files of one part: those of the variant where there are any."""
+    """Return the safetensors files of one part: those of the variant where there are any."""
     files = sorted((path / part).glob("*.safetensors"))
     of_variant = [f for f in files if variant and f".{variant}" in f.name]
     return of_variant or [f for f in files if f.name.count(".") == 1]
@@ -133,7 +133,7 @@ def _describe(
     return ModelFolder(
         name=name,
         path=path,
-        fingerprint=_fingerprint(path, preferences, variant),
+        fingerprint=fingerprint(path, preferences, variant),
         preferences=preferences,
         size_multiple=size_multiple,
         autoencoder=vae["_class_name"],
@@ -158,8 +158,8 @@ def _preferences(index: Mapping[str, Any], file: Path, name: str) -> Preferences
     return preferences
 
 
-def _fingerprint(path: Path, preferences: Preferences, variant: str | None) -> str:
-    """Digest of digests: part and file names within the folder, never the folder's own name."""
+def fingerprint(path: Path, preferences: Preferences, variant: str | None) -> str:
+    """Return a digest of digests: names within the folder count, the folder's own does not."""
     total = hashlib.sha256(f"artv-model-1 {preferences.static_noise}\n".encode())
     for part in PARTS:
         configs = sorted(f for f in (path / part).iterdir() if f.suffix in (".json", ".txt"))

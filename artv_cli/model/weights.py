@@ -123,7 +123,7 @@ def _forget_origin(config: Path) -> None:
 
 
 def paper_scheduler() -> DDIMScheduler:
-    """The paper's schedule (PAPER §6) as diffusers writes it down."""
+    """Return the paper's schedule (PAPER §6) as diffusers writes it down."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,

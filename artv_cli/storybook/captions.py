@@ -29,7 +29,7 @@ class Random(Protocol):
     """A source of uniform numbers in [0, 1): random.Random or numpy's Generator."""
 
     def random(self) -> float:
-        """The next number."""
+        """Return the next number."""
         ...
 
 
@@ -97,7 +97,7 @@ def caption(
     continuing: bool = False,
     after: Motion | None = None,
 ) -> str:
-    """One way of saying what a frame shows.
+    """Return one way of saying what a frame shows.
 
     Where the story is `continuing`, pronouns and captions without a scene occur; `after` is the
     motion that went before, so that walking the other way may be called turning back.
@@ -121,7 +121,7 @@ def _choose(options: Sequence[T], rng: Random) -> T:
 
 
 def _deed(gait: Gait, motion: Motion, rng: Random, after: Motion | None) -> tuple[Verb, str]:
-    """A verb and, for travel, its direction."""
+    """Return a verb and, for travel, its direction."""
     if motion in _SIDES:
         if after == _OPPOSITE[motion] and rng.random() < 0.5:
             return _choose(_BACK, rng), ""
@@ -196,7 +196,7 @@ KNOWN_WORDS: frozenset[str] = _vocabulary()
 
 
 def unknown_words(prompt: str) -> list[tuple[str, tuple[str, ...]]]:
-    """The words of a prompt that the model never saw, each with up to three known neighbours."""
+    """Return the words of a prompt that the model never saw, each with up to three known ones."""
     words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
     return [
         (word, tuple(difflib.get_close_matches(word, sorted(KNOWN_WORDS), n=3, cutoff=0.6)))

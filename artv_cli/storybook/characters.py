@@ -164,13 +164,13 @@ SCENES: dict[str, Scene] = {scene.name: scene for scene in _SCENES}
 
 
 def medium(character: str, scene: str) -> Medium | None:
-    """What a character moves in, in a scene; None where it does not live there."""
+    """Return what a character moves in, in a scene; None where it does not live there."""
     offered = SCENES[scene].media
     return next((m for m in CHARACTERS[character].media if m in offered), None)
 
 
 def motions(character: str, scene: str) -> tuple[Motion, ...]:
-    """The motions that make sense for a character in a scene, in the order of `MOTIONS`."""
+    """Return the motions that make sense for a character in a scene, in the order of `MOTIONS`."""
     where = medium(character, scene)
     if where is None:
         return ()

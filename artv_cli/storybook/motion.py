@@ -47,7 +47,7 @@ def poses(
     where: Medium | None,
     rng: random.Random,
 ) -> list[Pose]:
-    """One pose for each frame; the path is placed so that most frames show the character."""
+    """Return one pose for each frame; the path is placed so that most frames show the character."""
     speed = rng.uniform(0.028, 0.04)
     pose = _start(motions, character, scene, where, rng)
     path = [_dress(pose, motions[0], character)]
@@ -80,7 +80,7 @@ def _start(
 
 
 def _step(pose: Pose, motion: Motion, speed: float, where: Medium | None) -> Pose:
-    """The resting pose of the next frame: what remains when jump and spin are taken away."""
+    """Return the resting pose of the next frame: what remains when jump and spin are taken away."""
     if motion in ("left", "right"):
         sign = -1 if motion == "left" else 1
         moved = replace(pose, x=pose.x + sign * speed, stretch=float(-sign))
@@ -103,7 +103,7 @@ def _zoom(pose: Pose, factor: float, where: Medium | None) -> Pose:
 
 
 def _lift(pose: Pose, motion: Motion, since: int) -> Pose:
-    """Adds what a jump or a spin does to the resting pose, in its frame number `since`."""
+    """Add what a jump or a spin does to the resting pose, in its frame number `since`."""
     part = (since % PERIOD) / PERIOD
     if motion == "jump":
         return replace(pose, y=pose.y - 0.24 * 4 * part * (1 - part))
@@ -114,7 +114,7 @@ def _lift(pose: Pose, motion: Motion, since: int) -> Pose:
 
 
 def _dress(pose: Pose, motion: Motion, character: Character) -> Pose:
-    """Mirrors or tilts the sprite by the way in which it faces."""
+    """Mirror or tilt the sprite by the way in which it faces."""
     if character.facing == "front":
         return replace(pose, stretch=pose.stretch if motion == "spin" else abs(pose.stretch))
     if character.facing == "left":
@@ -125,7 +125,7 @@ def _dress(pose: Pose, motion: Motion, character: Character) -> Pose:
 
 
 def _place(path: list[Pose], where: Medium | None, rng: random.Random) -> list[Pose]:
-    """Moves the whole path so that the middle four fifths of its frames lie in the picture."""
+    """Move the whole path so that the middle four fifths of its frames lie in the picture."""
     x = _offset([pose.x for pose in path], 0.14, 0.86, rng)
     if where in ("land", "surface"):
         return [replace(pose, x=pose.x + x) for pose in path]

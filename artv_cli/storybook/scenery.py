@@ -99,7 +99,7 @@ LOOKS: dict[str, Look] = {
 
 
 def background(scene: str, size: tuple[int, int], generator: Generator) -> Tensor:
-    """One picture of a scene, (3, h, w) in [0, 1]; `size` is (h, w).
+    """Return one picture of a scene, (3, h, w) in [0, 1]; `size` is (h, w).
 
     Two in five pictures are painted where paintings exist; each is mirrored and tinted at random.
     """
@@ -145,7 +145,7 @@ def _colour(value: str) -> Tensor:
 
 
 def _noise(cells: tuple[int, int], size: tuple[int, int], generator: Generator) -> Tensor:
-    """Smooth noise around 0, (h, w), with that many cells down and across."""
+    """Return smooth noise around 0, (h, w), with that many cells down and across."""
     grid = torch.randn(1, 1, *cells, generator=generator)
     return F.interpolate(grid, size=size, mode="bicubic")[0, 0]
 
@@ -216,7 +216,7 @@ def _stand(
     columns: Tensor,
     generator: Generator,
 ) -> Tensor:
-    """Draws a layer's outline, filled down to the horizon."""
+    """Draw a layer's outline, filled down to the horizon."""
     height, width = canvas.shape[1:]
     outline = layer.height * _outline(layer.outline, width, columns[0], generator)
     cover = ((rows - (horizon - outline)) * height + 0.5).clamp(0, 1)
@@ -228,7 +228,7 @@ def _stand(
 
 
 def _outline(kind: Outline, width: int, columns: Tensor, generator: Generator) -> Tensor:
-    """The height of an outline over the width, (w,), about 0 to 1."""
+    """Return the height of an outline over the width, (w,), about 0 to 1."""
     if kind == "band":
         return torch.ones(width)
     if kind == "hills":

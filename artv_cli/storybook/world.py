@@ -69,14 +69,14 @@ class Clip:
 
 
 def held_out(character: str, motion: str, scene: str) -> bool:
-    """True for the tenth of all combinations that training never shows."""
+    """Tell whether a combination belongs to the tenth of all that training never shows."""
     digest = hashlib.sha256(f"{character} {motion} {scene}".encode()).digest()
     return digest[0] < 26
 
 
 @cache
 def _combinations(split: Split) -> tuple[tuple[str, str, tuple[Motion, ...]], ...]:
-    """Each inhabited (character, scene) with the motions that belong to a split."""
+    """Return each inhabited (character, scene) with the motions that belong to a split."""
     wanted = split == "held-out"
     places = ((c, s) for c in CHARACTERS for s in SCENES)
     triples = (
@@ -86,7 +86,7 @@ def _combinations(split: Split) -> tuple[tuple[str, str, tuple[Motion, ...]], ..
 
 
 def sample_script(seed: int, length: int, split: Split = "train") -> Script:
-    """Draws who does what where in `length` frames: characters uniformly, then scene, motions."""
+    """Draw who does what where in `length` frames: characters uniformly, then scene, motions."""
     rng = random.Random(f"script {seed}")
     combinations = _combinations(split)
     character = rng.choice(sorted({c for c, _, _ in combinations}))
@@ -103,7 +103,7 @@ def sample_script(seed: int, length: int, split: Split = "train") -> Script:
 def sample_clip(
     seed: int, length: int, size: tuple[int, int] = SIZE, split: Split = "train"
 ) -> Clip:
-    """The clip of a seed: `length` frames of `size` (h, w) at 8 frames a second."""
+    """Return the clip of a seed: `length` frames of `size` (h, w) at 8 frames a second."""
     script = sample_script(seed, length, split)
     generator = torch.Generator().manual_seed(seed)
     picture = background(script.scene, size, generator)
@@ -135,7 +135,7 @@ def _captions(script: Script, rng: random.Random) -> tuple[str, ...]:
 
 
 def compose(script: Script, picture: Tensor, rng: random.Random) -> tuple[Tensor, Tensor]:
-    """Draws a script over a background (3, h, w): frames (t, 3, h, w) in [0, 1] and masks."""
+    """Draw a script over a background (3, h, w): frames (t, 3, h, w) in [0, 1] and masks."""
     height, width = picture.shape[1:]
     character, scene = CHARACTERS[script.character], SCENES[script.scene]
     where = medium(script.character, script.scene)
@@ -152,7 +152,7 @@ def compose(script: Script, picture: Tensor, rng: random.Random) -> tuple[Tensor
 
 @cache
 def _sprite(name: str) -> Tensor:
-    """A character's cycle, (n, 4, 96, 96) uint8 with premultiplied alpha."""
+    """Return a character's cycle, (n, 4, 96, 96) uint8 with premultiplied alpha."""
     file = resources.files("artv_cli.storybook") / "sprites" / f"{name}.webp"
     with file.open("rb") as stream:
         strip = np.asarray(Image.open(stream).convert("RGBA"), dtype=np.uint8)
@@ -162,7 +162,7 @@ def _sprite(name: str) -> Tensor:
 
 
 def _warp(strip: Tensor, path: list[Pose], largest: float, size: tuple[int, int]) -> Tensor:
-    """Pastes one sprite a pose by an affine warp, (t, 4, h, w) premultiplied in [0, 1].
+    """Paste one sprite a pose by an affine warp, (t, 4, h, w) premultiplied in [0, 1].
 
     The sprites are first reduced to the largest size that the path shows, antialiased; the warp
     itself then only halves them at most.
@@ -179,7 +179,7 @@ def _warp(strip: Tensor, path: list[Pose], largest: float, size: tuple[int, int]
 
 
 def _inverse(pose: Pose, height: int, width: int) -> list[list[float]]:
-    """The affine map from the picture's coordinates (-1 to 1) to the sprite's."""
+    """Return the affine map from the picture's coordinates (-1 to 1) to the sprite's."""
     cos, sin = math.cos(pose.angle), math.sin(pose.angle)
     across, down = width / height / pose.size, 1 / pose.size
     x, y = 2 * pose.x - 1, 2 * pose.y - 1
@@ -189,7 +189,7 @@ def _inverse(pose: Pose, height: int, width: int) -> list[list[float]]:
 
 
 def _shadows(path: list[Pose], size: tuple[int, int]) -> Tensor:
-    """Soft ellipses under the character, (t, 1, h, w): fainter the higher it is."""
+    """Return soft ellipses under the character, (t, 1, h, w): fainter the higher it is."""
     height, width = size
     rows = (torch.arange(height) + 0.5) / height
     columns = (torch.arange(width) + 0.5) / width * width / height
@@ -203,7 +203,7 @@ def _shadows(path: list[Pose], size: tuple[int, int]) -> Tensor:
 
 
 def _boxes(masks: Tensor) -> Tensor:
-    """Bounding boxes (t, 4) of the pixels that a mask (t, 1, h, w) covers by half."""
+    """Return the bounding boxes (t, 4) of the pixels that a mask (t, 1, h, w) covers by half."""
     covered = masks[:, 0] > 0.5
     boxes = []
     for frame in covered:

@@ -43,7 +43,7 @@ def build_bank(
     shard: int = 50,
     report: Report = print,
 ) -> None:
-    """Encodes clips `seed`, `seed + 1`, … of `length` frames into `out`; shards there are kept.
+    """Encode clips `seed`, `seed + 1`, … of `length` frames into `out`; shards there are kept.
 
     The number of clips is rounded up to whole shards, so that a bank can be enlarged later.
     Raises UsageError where `out` holds a bank of another VAE, length, seed or shard size.
@@ -63,7 +63,7 @@ def build_bank(
 
 
 def fingerprint(vae: AutoencoderKL) -> str:
-    """SHA-256 over a VAE's weights and the scale of its latents, in hexadecimal."""
+    """Return the SHA-256 over a VAE's weights and the scale of its latents, in hexadecimal."""
     digest = hashlib.sha256(f"{vae.config.scaling_factor} {vae.config.shift_factor}".encode())
     for name, weight in sorted(vae.state_dict().items()):
         digest.update(name.encode() + weight.float().contiguous().numpy().tobytes())
@@ -71,7 +71,7 @@ def fingerprint(vae: AutoencoderKL) -> str:
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Writes what the bank is made from, or compares it with what stands there."""
+    """Write what the bank is made from, or compare it with what stands there."""
     file = out / "bank.json"
     if not file.exists():
         file.write_text(json.dumps(settings))
@@ -110,7 +110,7 @@ class Bank:
             raise UsageError(f"{self.folder} holds no clips", "Build a bank there first.")
 
     def refresh(self) -> int:
-        """Reads the shards that are new; returns the number of clips."""
+        """Read the shards that are new; return the number of clips."""
         for file in sorted(self.folder.glob("clips-*.safetensors")):
             if file.name not in self._read:
                 self._read.add(file.name)
@@ -123,15 +123,15 @@ class Bank:
         return len(self._scripts)
 
     def latents(self, clip: int) -> Tensor:
-        """All frames of a clip, (t, c, h, w) fp16, scaled to unit deviation."""
+        """Return all frames of a clip, (t, c, h, w) fp16, scaled to unit deviation."""
         return self._latents[clip]
 
     def script(self, clip: int) -> Script:
-        """Who does what, and where."""
+        """Return who does what, and where."""
         return self._scripts[clip]
 
     def caption(self, clip: int, frame: int, rng: Random, *, complete: bool = False) -> str:
-        """One of the ways of saying what happens in a frame.
+        """Return one of the ways of saying what happens in a frame.
 
         After the switch a caption goes on from what came before ("then it jumps"), before it
         rarely; a `complete` one always names the character, for frames without references.
@@ -149,7 +149,7 @@ class Bank:
         )
 
     def captions(self, clip: int) -> list[str]:
-        """One caption a frame, the same at each call and for all frames of a motion."""
+        """Return one caption a frame, the same at each call and for all frames of a motion."""
         length, switch = len(self._scripts[clip].motions), self._scripts[clip].switch
         said = {
             start: self.caption(clip, start, random.Random(clip))
@@ -167,7 +167,7 @@ def _shard(file: Path) -> Iterator[tuple[Tensor, Script]]:
 
 
 def main() -> None:
-    """`python -m artv_cli.train.bank VAE OUT`: builds a bank from a VAE's folder."""
+    """`python -m artv_cli.train.bank VAE OUT`: build a bank from a VAE's folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("vae", type=Path)
     parser.add_argument("out", type=Path)

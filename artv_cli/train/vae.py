@@ -68,7 +68,7 @@ class Budget:
     steps: int | None = None
 
     def progress(self, step: int, elapsed: float) -> float:
-        """The part of the budget that is spent, from 0 to 1."""
+        """Return the part of the budget that is spent, from 0 to 1."""
         parts = [
             spent / whole
             for spent, whole in ((step, self.steps), (elapsed, self.seconds))
@@ -78,7 +78,7 @@ class Budget:
 
 
 def build_vae(recipe: VaeRecipe) -> AutoencoderKL:
-    """A freshly initialised AutoencoderKL, without attention, for 128×128 pictures."""
+    """Return a freshly initialised AutoencoderKL, without attention, for 128×128 pictures."""
     blocks = len(recipe.widths)
     torch.manual_seed(recipe.seed)
     vae = AutoencoderKL(
@@ -95,7 +95,7 @@ def build_vae(recipe: VaeRecipe) -> AutoencoderKL:
 
 
 def sample_batch(recipe: VaeRecipe, step: int, split: Split = "train") -> tuple[Tensor, Tensor]:
-    """The frames (b, 3, h, w) in [-1, 1] and masks (b, 1, h, w) of a step: a pure function."""
+    """Return a step's frames (b, 3, h, w) in [-1, 1] and masks (b, 1, h, w): a pure function."""
     first = (recipe.seed * 1_000_003 + step) * recipe.clips
     clips = [
         sample_clip(first + index, recipe.frames, split=split) for index in range(recipe.clips)
@@ -108,7 +108,7 @@ def sample_batch(recipe: VaeRecipe, step: int, split: Split = "train") -> tuple[
 def crop_batch(
     frames: Tensor, masks: Tensor, side: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Two crops of each frame: one around the character (where it shows), one anywhere."""
+    """Return two crops of each frame: one around the character (where it shows), one anywhere."""
     height, width = frames.shape[-2:]
     corners = torch.rand(2, len(frames), 2, generator=generator)
     pieces = []
@@ -129,7 +129,7 @@ def crop_batch(
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, mask: Tensor, recipe: VaeRecipe) -> Tensor:
-    """Weighted L1 of pixels and of their differences to the right and below."""
+    """Return the weighted L1 of pixels and of their differences to the right and below."""
     weight = 1 + recipe.character * F.max_pool2d(mask, 5, 1, 2)
     error = output - target
     down, across = error[:, :, 1:] - error[:, :, :-1], error[..., 1:] - error[..., :-1]
@@ -138,7 +138,7 @@ def reconstruction_loss(output: Tensor, target: Tensor, mask: Tensor, recipe: Va
 
 
 class VaeTraining:
-    """A VAE being trained: weights, their average, optimizer, step and time spent.
+    """A VAE being trained: weights, their average, optimiser, step and time spent.
 
     Of `size` processes that train together, this is number `rank`; each has its own batches.
     A `finished` VAE keeps its encoder, and with it its latents: only its decoder goes on learning.
@@ -165,7 +165,7 @@ class VaeTraining:
         self.elapsed = 0.0
 
     def train_step(self, progress: float) -> float:
-        """One optimizer step on the batch of the current step; returns the loss."""
+        """Take one optimiser step on the batch of the current step; return the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(progress)
         self.optimizer.zero_grad(set_to_none=True)
@@ -179,7 +179,7 @@ class VaeTraining:
         return loss.item()
 
     def _rate(self, progress: float) -> float:
-        """A linear warm-up, then a cosine down to a hundredth."""
+        """Return the learning rate: a linear warm-up, then a cosine down to a hundredth."""
         warm = min(1.0, (self.step + 1) / self.recipe.warmup)
         return self.recipe.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
@@ -197,25 +197,25 @@ class VaeTraining:
         return loss if self.decoder_only else loss + recipe.kl * posterior.kl().mean()
 
     def averaged(self) -> AutoencoderKL:
-        """A copy of the VAE that holds the averaged weights."""
+        """Return a copy of the VAE that holds the averaged weights."""
         vae = copy.deepcopy(self.vae)
         self.average.copy_to(vae)
         return vae
 
     def save(self, file: Path) -> None:
-        """Writes the whole state, so that training can go on from it; replaces atomically."""
+        """Write the whole state, so that training can go on from it."""
         save_checkpoint(file, self.vae, self.average, self.optimizer, self.step)
         file.with_suffix(".json").write_text(json.dumps({"elapsed": self.elapsed}))
 
     def load(self, file: Path) -> None:
-        """Takes up the state that `save` wrote for the same recipe."""
+        """Take up the state that `save` wrote for the same recipe."""
         self.step = load_checkpoint(file, self.vae, self.average, self.optimizer)
         self.elapsed = json.loads(file.with_suffix(".json").read_text())["elapsed"]
 
 
 @torch.no_grad()
 def calibrate(vae: AutoencoderKL, recipe: VaeRecipe, batches: int = 16) -> None:
-    """Sets both factors so that (latents - shift_factor) · scaling_factor has deviation 1."""
+    """Set both factors so that (latents - shift_factor) · scaling_factor has deviation 1."""
     frames = [sample_batch(recipe, -1 - index)[0] for index in range(batches)]
     latents = torch.cat([vae.encode(batch).latent_dist.mean for batch in frames])
     vae.register_to_config(
@@ -225,7 +225,7 @@ def calibrate(vae: AutoencoderKL, recipe: VaeRecipe, batches: int = 16) -> None:
 
 @torch.no_grad()
 def evaluate(vae: AutoencoderKL, recipe: VaeRecipe, batches: int = 16) -> tuple[float, float]:
-    """PSNR in dB on held-out clips: of whole frames, and of the character's region."""
+    """Return the PSNR in dB on held-out clips: of whole frames, and of the character's region."""
     errors, weights = [], []
     for index in range(batches):
         frames, masks = sample_batch(recipe, index, "held-out")
@@ -245,7 +245,7 @@ def train_vae(
     report: Report = print,
     finished: AutoencoderKL | None = None,
 ) -> AutoencoderKL:
-    """Trains until the budget is spent and saves the averaged VAE to `out`; returns it.
+    """Train until the budget is spent and save the averaged VAE to `out`; return it.
 
     Of a `finished` VAE only the decoder is trained.
 
@@ -283,7 +283,7 @@ def _publish(training: VaeTraining, out: Path, report: Report) -> AutoencoderKL:
 
 
 def main() -> None:
-    """Trains the storybook's VAE for so many minutes."""
+    """Train the storybook's VAE for so many minutes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=25.0)

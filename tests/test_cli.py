@@ -180,10 +180,9 @@ def test_a_contact_sheet_carries_its_recipe_too(studio: Studio) -> None:
 
 def test_a_film_is_not_replaced_by_its_second_making_unasked(studio: Studio) -> None:
     studio.write()
-    studio.run("story", "story.yaml")
-    refused = studio.run("story", "story.mp4")
-    assert refused.exit_code == 2 and "-o" in refused.stderr
-    assert studio.run("story", "story.mp4", "--yes").exit_code == 0
+    studio.json("story", "story.yaml")
+    assert studio.json("story", "story.mp4")["output"] == "story-again.mp4"
+    assert studio.json("story", "story.mp4", "-o", "story.mp4")["output"] == "story.mp4"
 
 
 def test_a_film_of_other_weights_warns_before_it_is_made_again(

@@ -14,7 +14,6 @@ import typer
 from artv_cli.commands.options import FilmOptions, FrameOptions, Source, TalkOptions, WorkOptions
 from artv_cli.commands.sources import STDIN, clip_request, story_request
 from artv_cli.console import Talk, duration, emit, emit_json
-from artv_cli.errors import UsageError
 from artv_cli.export import Output
 from artv_cli.story import Observer, StoryReport, StoryRequest, export_story, render_story
 
@@ -104,14 +103,10 @@ def slug(prompt: str) -> str:
 
 
 def _target(file: str, film: FilmOptions) -> Output:
-    """Return where the film of a storyboard, or of another film, goes; never over that other."""
-    output = film.target(Path("story.mp4" if file == STDIN else f"{Path(file).stem}.mp4"))
-    if not output.overwrite and os.path.realpath(output.path) == os.path.realpath(file):
-        raise UsageError(
-            f"{output.path} is the film to make again, and would be replaced.",
-            "Name another output with -o, or add --yes to replace it.",
-        )
-    return output
+    """Return where the film goes; one made again is not put over the first unless -o says so."""
+    stem = "story" if file == STDIN else Path(file).stem
+    is_itself = os.path.realpath(f"{stem}.mp4") == os.path.realpath(file)
+    return film.target(Path(f"{stem}-again.mp4" if is_itself else f"{stem}.mp4"))
 
 
 def _make(

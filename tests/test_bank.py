@@ -51,16 +51,6 @@ def test_an_interrupted_build_goes_on_with_the_missing_shard_only(
     assert not list(folder.glob("*.new"))
 
 
-def test_a_bank_that_grows_is_read_by_refresh(vae: AutoencoderKL, tmp_path: Path) -> None:
-    build_bank(vae, tmp_path, clips=2, length=3, shard=2, report=lambda _: None)
-    bank = Bank(tmp_path)
-    first = bank.latents(0)
-    build_bank(vae, tmp_path, clips=4, length=3, shard=2, report=lambda _: None)
-    assert len(bank) == 2
-    assert bank.refresh() == 4
-    assert torch.equal(bank.latents(0), first)
-
-
 def test_a_bank_of_another_length_or_vae_is_refused(folder: Path, vae: AutoencoderKL) -> None:
     with pytest.raises(UsageError, match="another length"):
         build_bank(vae, folder, clips=12, length=9, seed=30, shard=6)
@@ -91,11 +81,3 @@ def test_a_complete_caption_never_leans_on_what_came_before(folder: Path) -> Non
         for _ in range(20):
             words = set(bank.caption(index, 7, rng, complete=True).split())
             assert not words & {"it", "he", "she", "then", "now", "back"}
-
-
-def test_listed_captions_are_the_same_at_each_call_one_a_frame(folder: Path) -> None:
-    bank = Bank(folder)
-    for index in range(len(bank)):
-        said, switch = bank.captions(index), bank.script(index).switch
-        assert said == bank.captions(index) and len(said) == 8
-        assert len(set(said[:switch])) == 1 and len(set(said[switch:])) <= 1

@@ -183,7 +183,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path: 
     saved = load_file(tmp_path / "state.safetensors")
     for clip in training.clips.clips:
         clip.fill_(float("nan"))
-    with pytest.raises(ArtvError, match="the loss is nan at step 1") as caught:
+    with pytest.raises(ArtvError, match="the loss is nan .* at step 1") as caught:
         training.run(report=quiet)
     assert str(tmp_path) in caught.value.remedy
     kept = load_file(tmp_path / "state.safetensors")

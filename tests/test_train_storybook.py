@@ -13,6 +13,7 @@ from tiny import SolidClips, tiny_networks, tiny_text, tiny_vae
 from artv_cli.artv_engine import load_engine
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.engine import FrameRequest
+from artv_cli.errors import UsageError
 from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model
 from artv_cli.train.loop import Learner, Recipe, Trainer
@@ -48,6 +49,12 @@ def test_the_same_seed_starts_the_same_training() -> None:
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_nothing_is_exported_before_anything_was_trained(trainer: Trainer, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no trained networks"):
+        export(trainer, vae(tmp_path), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_what_is_exported_is_the_average_in_half_precision(
     trainer: Trainer, tmp_path: Path
 ) -> None:
@@ -64,6 +71,7 @@ def test_what_is_exported_is_the_average_in_half_precision(
 
 
 def test_an_exported_model_draws(trainer: Trainer, tmp_path: Path) -> None:
+    trainer.train_step()
     export(trainer, vae(tmp_path), tmp_path / "model")
     folder = find_model(str(tmp_path / "model"))
     assert folder.preferences == PREFERENCES

@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import math
-import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -98,26 +97,20 @@ def _write(file: Path, vae: AutoencoderKL, seeds: range, length: int) -> None:
 
 
 class Bank:
-    """The clips of a folder that `build_bank` fills; `refresh` takes up what came since."""
+    """The clips of a folder that `build_bank` fills: those of its finished shards.
+
+    Raises UsageError where there is none.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
         self._latents: list[Tensor] = []
         self._scripts: list[Script] = []
-        self._read: set[str] = set()
-        self.refresh()
+        for file in sorted(folder.glob("clips-*.safetensors")):
+            for latents, script in _shard(file):
+                self._latents.append(latents)
+                self._scripts.append(script)
         if not self._scripts:
-            raise UsageError(f"{self.folder} holds no clips", "Build a bank there first.")
-
-    def refresh(self) -> int:
-        """Read the shards that are new; return the number of clips."""
-        for file in sorted(self.folder.glob("clips-*.safetensors")):
-            if file.name not in self._read:
-                self._read.add(file.name)
-                for latents, script in _shard(file):
-                    self._latents.append(latents)
-                    self._scripts.append(script)
-        return len(self)
+            raise UsageError(f"{folder} holds no clips", "Build a bank there first.")
 
     def __len__(self) -> int:
         return len(self._scripts)
@@ -147,15 +140,6 @@ class Bank:
             continuing=continuing,
             after=script.motions[0] if switched else None,
         )
-
-    def captions(self, clip: int) -> list[str]:
-        """Return one caption a frame, the same at each call and for all frames of a motion."""
-        length, switch = len(self._scripts[clip].motions), self._scripts[clip].switch
-        said = {
-            start: self.caption(clip, start, random.Random(clip))
-            for start in {0, min(switch, length - 1)}
-        }
-        return [said[0 if frame < switch else switch] for frame in range(length)]
 
 
 def _shard(file: Path) -> Iterator[tuple[Tensor, Script]]:

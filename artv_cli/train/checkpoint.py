@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from artv_cli.files.durable import sync_folder
 from artv_cli.train.ema import WeightAverage
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -36,12 +37,13 @@ def save_checkpoint(
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def load_checkpoint(
     path: Path, module: nn.Module, average: WeightAverage, optimizer: torch.optim.AdamW
 ) -> int:
-    """Restore what `save_checkpoint` wrote; returns the step."""
+    """Restore what `save_checkpoint` wrote and return the step."""
     with safe_open(path, "pt") as file, torch.no_grad():
         step = int(file.metadata()["step"])
         names = set(file.keys())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class WeightAverage:
@@ -26,11 +24,6 @@ class WeightAverage:
         names, parameters = zip(*module.named_parameters(), strict=True)
         averages = [self.weights[name] for name in names]
         torch._foreach_lerp_(averages, [p.detach().float() for p in parameters], 1 - decay)
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over saved averages."""
-        for name, value in self.weights.items():
-            value.copy_(weights[name])
 
     def copy_to(self, module: nn.Module) -> None:
         """Overwrite the module's parameters with the averages."""

@@ -120,15 +120,17 @@ class Trainer:
                 self.learner.networks, examples, text, draw, self.schedule, recipe.static_noise
             )
         loss = losses.mean()
-        if not torch.isfinite(loss):
-            raise ArtvError(
-                f"the loss is {loss.item()} at step {self.step}",
-                f"The last good state is in {self.folder}; lower the learning rate and run again.",
-            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         average_gradients(self.learner.parameters())
-        nn.utils.clip_grad_norm_(self.learner.parameters(), recipe.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), recipe.max_grad_norm)
+        # Of the averaged gradients, so that all processes stop together.
+        if not torch.isfinite(norm):
+            raise ArtvError(
+                f"the loss is {loss.item()} and the gradients have norm {norm.item()} at step"
+                f" {self.step}",
+                f"The last good state is in {self.folder}; lower the learning rate and run again.",
+            )
         self.optimizer.step()
         self.average.update(self.learner, self.step)
         self.step += 1

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,11 @@ class Talk(Observer):
             self._said.add(message)
             self.say(f"warning: {message}", "yellow")
 
-    def planned(self, cached: int, to_render: int) -> None:
+    def planned(self, cached: int, to_render: int, anchor_images: int = 0) -> None:
         self._frames, self._cached, self._done = cached + to_render, cached, 0
         self._pace = Pace(to_render)
         self._next_line = self._clock() + LINE_INTERVAL
-        self.say(f"{cached} cached, {to_render} to render")
+        self.say(to_do(cached, to_render, anchor_images))
         if to_render and self.console.is_terminal and not self.quiet:
             self._start()
 
@@ -153,13 +154,16 @@ def say(message: str, style: str = "", console: Console | None = None) -> None:
 
 
 def emit(text: str) -> None:
-    """Print a result on standard output."""
+    """Print a result on standard output, a path that is not UTF-8 byte by byte as it is."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
 def emit_json(result: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print a result on standard output as one line of JSON."""
-    emit(json.dumps(result, ensure_ascii=False))
+    """Print a result on standard output as one line of JSON, bytes that are not UTF-8 escaped."""
+    text = json.dumps(result, ensure_ascii=False)
+    emit(text.encode("utf-8", "backslashreplace").decode())
 
 
 def emit_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -174,6 +178,12 @@ def emit_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     with console.capture() as printed:
         console.print(table)
     emit("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+
+def to_do(cached: int, to_render: int, anchor_images: int) -> str:
+    """Return what there is and what is to be made, in one line."""
+    images = f", {anchor_images} anchor image{'s' * (anchor_images > 1)} to encode"
+    return f"{cached} cached, {to_render} to render{images if anchor_images else ''}"
 
 
 def duration(seconds: float) -> str:

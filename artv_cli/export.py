@@ -6,21 +6,25 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from artv_cli import __version__
 from artv_cli.errors import StorageError, UsageError
+from artv_cli.files.input_file import read_input
+from artv_cli.files.output import remove
 from artv_cli.image_paths import seen_from
 from artv_cli.latents import Pixels
 from artv_cli.media import video
-from artv_cli.media.subtitles import Cue, write_srt
+from artv_cli.media.subtitles import Cue, srt, write_srt
 from artv_cli.model.folder import ModelFolder
 from artv_cli.plan import DEFAULT_SEED, RenderPlan
 from artv_cli.recipe import Recipe, read_recipe, remove_sidecar, write_sidecar
 from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampling
-from artv_cli.storyboard import Segment, Storyboard, dump_storyboard
+from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 
+_FORMATS = ("", ".mp4", ".gif", ".webp", ".png")  # none: a folder
 _NOT_FOR_OTHERS = {"device", "strict"}  # of this machine or this run, not of the film
 
 
@@ -36,11 +40,11 @@ class Output:
     overwrite: bool = False
 
 
-def check_output(output: Output, plan: RenderPlan) -> None:
+def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan) -> None:
     """Raise where the film cannot be written, before the first second of work.
 
-    UsageError for a format or rate that cannot be, and for a file that artv did not make;
-    StorageError for a folder that cannot be written.
+    UsageError for a format or rate that cannot be, and for a film or subtitles that artv did not
+    make; StorageError for a folder that cannot be written.
     """
     path = output.path
     try:
@@ -55,6 +59,11 @@ def check_output(output: Output, plan: RenderPlan) -> None:
     if not (output.overwrite or _is_free(path) or _is_ours(path)):
         raise UsageError(
             f"{path} is there already, and it is not known to be a film of artv's.",
+            "Add --yes to overwrite it, or choose another output with -o.",
+        )
+    if _cues(storyboard) and not (output.overwrite or _may_write_srt(path)):
+        raise UsageError(
+            f"{_srt_path(path)} is there already, and not as artv wrote it.",
             "Add --yes to overwrite it, or choose another output with -o.",
         )
     folder = next(parent for parent in path.resolve().parents if parent.exists())
@@ -74,7 +83,8 @@ def write_film(
 
     Raises EncodeError and StorageError; then what stood at the output is still there.
     """
-    cues = _cues(storyboard)
+    cues, srt_path = _cues(storyboard), _srt_path(output.path)
+    srt_is_stale = not cues and _holds(srt_path, _srt_of(output.path))
     video.write_video(
         video.dissolve(frames, _fades(storyboard)),
         output.path,
@@ -84,7 +94,9 @@ def write_film(
         subtitles=cues,
     )
     if cues:
-        write_srt(cues, output.path.with_suffix(".srt"), fps=plan.fps)
+        write_srt(cues, srt_path, fps=plan.fps)
+    elif srt_is_stale:
+        remove(srt_path, "Remove it: it tells of another film.")
     if output.metadata:
         write_sidecar(recipe, output.path)
     else:
@@ -106,9 +118,13 @@ def make_recipe(
     Flags and other settings in force become part of its storyboard.
     """
     told = _complete(storyboard, over, under)
+    name = model.name_from(folder)
+    if told.settings.model is not None:
+        settings = told.settings.model_copy(update={"model": name})
+        told = told.model_copy(update={"settings": settings})
     return Recipe(
         storyboard=dump_storyboard(seen_from(told, folder)),
-        model=model.name,
+        model=name,
         fingerprint=model.fingerprint,
         version=__version__,
         settings=_in_force(told, plan, model),
@@ -127,6 +143,35 @@ def _is_ours(path: Path) -> bool:
     except UsageError:
         return False
     return True
+
+
+def _may_write_srt(film: Path) -> bool:
+    """Tell whether the subtitles beside a film are absent, or as artv wrote them for its like."""
+    path = _srt_path(film)
+    films = (film, *(path.with_suffix(suffix) for suffix in _FORMATS))
+    return not os.path.lexists(path) or any(_holds(path, _srt_of(like)) for like in films)
+
+
+def _srt_path(film: Path) -> Path:
+    named = film if film.name not in ("", os.pardir) else film.resolve()  # it may be "."
+    return named.with_suffix(".srt")
+
+
+def _srt_of(film: Path) -> str | None:
+    """Return the subtitles that artv wrote with a film, by its recipe; None if there were none."""
+    try:
+        recipe = read_recipe(film)
+        storyboard = parse_storyboard(recipe.storyboard, name=str(film), folder=film.parent)
+        return srt(_cues(storyboard), Fraction(recipe.settings["fps"])) or None
+    except (UsageError, LookupError, TypeError, ValueError, ArithmeticError):
+        return None  # no film of artv's, or of a version that wrote other recipes
+
+
+def _holds(path: Path, text: str | None) -> bool:
+    try:
+        return text is not None and read_input(path, len(text.encode())) == text.encode()
+    except UsageError:  # missing, longer, not to be read
+        return False
 
 
 def _starts(storyboard: Storyboard) -> list[tuple[int, Segment]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from artv_cli.cache.store import FrameStore
 from artv_cli.plan import FramePlan
-from artv_cli.story import Story, frames_to_render
+from artv_cli.render import missing
+from artv_cli.story import Story
 from artv_cli.timings import expected_seconds
 
 _PNG_SHARE = 0.5  # of the raw picture's bytes, where no cached frame shows how well it packs
@@ -38,12 +39,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What `artv story` would do now; `first_change` is the first frame to draw, from 1."""
+    """What `artv story` would do now; `first_change` is the first frame to draw, from 1.
+
+    `anchor_images` are those to encode: they take a model, but the film does not show them.
+    """
 
     frames: int
     cached: int
     to_render: int
     first_change: int | None
+    anchor_images: int
     segments: tuple[SegmentForecast, ...]
     estimate: Estimate
 
@@ -51,7 +56,8 @@ class Forecast:
 def forecast(story: Story, store: FrameStore) -> Forecast:
     """Compare a story's plan with the cache, by the entries' headers alone."""
     plan = story.plan
-    lacking = frames_to_render(plan, store)
+    targets = missing(plan, store)
+    lacking = [target for target in targets if target.is_shown]
     absent = Counter(frame.segment for frame in lacking)
     segments = tuple(
         SegmentForecast(
@@ -68,8 +74,9 @@ def forecast(story: Story, store: FrameStore) -> Forecast:
         cached=len(plan.frames) - len(lacking),
         to_render=len(lacking),
         first_change=lacking[0].index + 1 if lacking else None,
+        anchor_images=len(targets) - len(lacking),
         segments=segments,
-        estimate=_estimate(story, store, lacking),
+        estimate=_estimate(story, store, targets),
     )
 
 

@@ -1,14 +1,15 @@
 """What was last rendered of each storyboard, so that a plan can say what has changed since.
 
 One JSON file per storyboard in the cache, `stories/<name>-<digest of its place>.json`: for each
-frame its key and the ingredients that the key was made from. It explains and lists; nothing that
-decides what is reused reads it.
+frame its key and the ingredients that the key was made from, those that all frames share once. It
+explains and lists; nothing that decides what is reused reads it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -58,10 +59,17 @@ class Explanation:
 
 def remember(root: Path, storyboard: Storyboard, plan: RenderPlan) -> None:
     """Keep what a render is made from; a cache that cannot be written keeps nothing."""
-    past = {
-        "name": storyboard.name,
-        "frames": [{"key": f.key, "ingredients": dict(f.ingredients)} for f in plan.frames],
+    made_of = [frame.ingredients for frame in plan.frames]
+    shared = {
+        part: value
+        for part, value in made_of[0].items()
+        if all(part in other and other[part] == value for other in made_of)
     }
+    frames = [
+        {"key": f.key, "ingredients": {p: v for p, v in f.ingredients.items() if p not in shared}}
+        for f in plan.frames
+    ]
+    past = {"name": storyboard.name, "shared": shared, "frames": frames}
     with suppress(ArtvError):
         write_text(_file(root, storyboard), json.dumps(past))
 
@@ -112,14 +120,14 @@ def _file(root: Path, storyboard: Storyboard) -> Path:
     name = Path(storyboard.name).name
     place = f"{storyboard.folder.resolve()}\0{name}"
     slug = re.sub(r"[^\w-]+", "-", name)[:40].strip("-") or "story"
-    return root / "stories" / f"{slug}-{hashlib.sha256(place.encode()).hexdigest()[:8]}.json"
+    return root / "stories" / f"{slug}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}.json"
 
 
 def _read(file: Path) -> PastStory | None:
     try:
         past = json.loads(file.read_bytes())
-        frames = past["frames"]
+        frames, shared = past["frames"], dict(past["shared"])
         keys = tuple(str(frame["key"]) for frame in frames)
-        return PastStory(str(past["name"]), keys, tuple(dict(f["ingredients"]) for f in frames))
+        return PastStory(str(past["name"]), keys, tuple(shared | f["ingredients"] for f in frames))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -71,6 +71,18 @@ class FramePlan:
     anchor: str | None = None
 
     @property
+    def is_shown(self) -> bool:
+        """Whether the film shows this frame, as it shows all but the images of anchors."""
+        return self.index >= 0
+
+    @property
+    def name(self) -> str:
+        """What messages call this frame; people count from 1."""
+        if not self.is_shown:
+            return f"the anchor image of segment {self.segment + 1}"
+        return f"frame {self.index + 1} (segment {self.segment + 1})"
+
+    @property
     def parents(self) -> tuple[str, ...]:
         """The keys of the frames that this one is conditioned on, each once."""
         if self.references is None or self.anchor is None:
@@ -94,7 +106,7 @@ class RenderPlan:
     @cached_property
     def frames(self) -> tuple[FramePlan, ...]:
         """The targets that the video shows, in its order."""
-        return tuple(target for target in self.targets if target.index >= 0)
+        return tuple(target for target in self.targets if target.is_shown)
 
 
 def make_plan(

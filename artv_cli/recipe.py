@@ -7,13 +7,14 @@ Either is enough to render the film again. Both say, for machines, that it is AI
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from artv_cli.errors import ArtvError, StorageError, UsageError
-from artv_cli.files.output import write_text
+from artv_cli.errors import ArtvError, UsageError
+from artv_cli.files.output import remove, write_text
 from artv_cli.media.probe import read_metadata
 
 FORMAT = "artv-recipe 1"
@@ -76,6 +77,15 @@ def sidecar_path(output: Path) -> Path:
     return output / _FOLDER_RECIPE if output.is_dir() else output.with_name(f"{output.name}.json")
 
 
+def home_of(film: Path) -> Path:
+    """Return the folder that a film lies in, to which the paths in its recipe are relative.
+
+    `film` may be a folder of frames, or the recipe inside it, even from within that folder.
+    """
+    frames = film.parent if film.name == _FOLDER_RECIPE else film
+    return Path(os.path.normpath(frames / os.pardir)) if frames.is_dir() else film.parent
+
+
 def write_sidecar(recipe: Recipe, output: Path) -> Path:
     """Write the recipe beside a finished film and return where; raises StorageError."""
     path = sidecar_path(output)
@@ -90,12 +100,7 @@ def remove_sidecar(output: Path) -> None:
         Recipe.from_json(_sidecar_text(path))
     except (ValueError, RecursionError):
         return  # there is none, or it is somebody else's
-    try:
-        path.unlink()
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be removed: {error.strerror}.", "Remove it: it tells of another film."
-        ) from error
+    remove(path, "Remove it: it tells of another film.")
 
 
 def read_recipe(path: Path) -> Recipe:

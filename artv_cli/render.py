@@ -59,7 +59,7 @@ def render(
         entry = found or store.put(target.key, *studio.make(target, entries), parents)
         entries[target.key] = entry
         entries = {key: kept for key, kept in entries.items() if last_use.get(key, -1) > position}
-        if target.index >= 0:
+        if target.is_shown:
             yield Frame(target, entry, found is not None, time.perf_counter() - started)
 
 
@@ -128,14 +128,14 @@ class _Studio:
         latents = self._latents(engine, target, entries)
         if not is_finite(latents):
             raise RenderError(
-                f"{_name(target)} came out of the model with values that are no numbers",
+                f"{target.name} came out of the model with values that are no numbers",
                 "Render with --dtype float32, or with smaller guidance scales.",
             )
         pixels = engine.decode(latents)
         width, height = self._plan.size
         if pixels.shape != (height, width, 3):
             raise RenderError(
-                f"{_name(target)} came out of the model with shape {pixels.shape}, not"
+                f"{target.name} came out of the model with shape {pixels.shape}, not"
                 f" {width}x{height} pixels",
                 "Render at the model's own size: leave `size` out.",
             )
@@ -148,9 +148,3 @@ class _Studio:
             return engine.key_frame(target.request)
         previous, before = (entries[key].latents for key in target.references)
         return engine.next_frame(target.request, (previous, before), entries[target.anchor].latents)
-
-
-def _name(target: FramePlan) -> str:
-    if target.index < 0:
-        return f"the anchor image of segment {target.segment + 1}"
-    return f"frame {target.index + 1} (segment {target.segment + 1})"

@@ -26,6 +26,7 @@ from artv_cli.recipe import Recipe
 from artv_cli.render import Frame, missing, render
 from artv_cli.settings import Settings, merge
 from artv_cli.storyboard import Storyboard
+from artv_cli.storybook.captions import lost_words
 from artv_cli.timings import record_timings
 
 DEFAULT_MODEL = "storybook"
@@ -38,8 +39,8 @@ class Observer:
     def warn(self, message: str) -> None:
         """Hear about something that is odd but stops nothing."""
 
-    def planned(self, cached: int, to_render: int) -> None:
-        """Hear how many frames are there and how many are to be drawn."""
+    def planned(self, cached: int, to_render: int, anchor_images: int = 0) -> None:
+        """Hear how many frames are there, how many are to be drawn and how many images encoded."""
 
     def loading(self, model: str) -> None:
         """Hear that a model is being loaded, because a frame must be drawn."""
@@ -116,7 +117,9 @@ def open_story(request: StoryRequest, observer: Observer) -> Story:
     second of work.
     """
     storyboard, settings = request.storyboard, request.settings
-    model = find_model(settings.model or DEFAULT_MODEL, settings.revision, settings.variant)
+    model = find_model(
+        settings.model or DEFAULT_MODEL, settings.revision, settings.variant, _model_home(request)
+    )
     images = {
         path: read_image(storyboard.folder / path, storyboard.folder)
         for path in image_paths(storyboard)
@@ -133,23 +136,31 @@ def open_story(request: StoryRequest, observer: Observer) -> Story:
     plan = make_plan(storyboard, identity, digests, over=request.over, under=request.under)
     if request.fingerprint not in (None, model.fingerprint):
         observer.warn(f"{storyboard.name} was made by other weights: its frames will differ")
-    _warn_of_unknown_words(storyboard, model, observer)
+    if model.name in embedded_models():
+        for loss in lost_words(segment.prompt for segment in storyboard.segments):
+            observer.warn(f"the {model.name} model {loss}")
     return Story(request, model, images, plan)
+
+
+def _model_home(request: StoryRequest) -> Path:
+    """Return what a model's relative path is relative to: whatever a storyboard says, itself."""
+    is_storyboards = request.storyboard.settings.model and not request.over.model
+    return request.storyboard.folder if is_storyboards else Path()
 
 
 def open_store(
     request: StoryRequest, observer: Observer, engine: Callable[[], Engine] | None = None
 ) -> FrameStore:
-    """Return the cache; `engine` is asked for only where `strict` needs to know its environment."""
+    """Return the cache; `engine` is asked for only where `strict` needs to know its environment.
+
+    Without one nothing can be strict, and the observer hears so.
+    """
+    if engine is None and request.settings.strict:
+        observer.warn("strict is not applied: only a render can tell what was drawn elsewhere")
     if engine is None or not request.settings.strict:
         return FrameStore(request.cache, warn=observer.warn)
     environment = engine().environment
     return FrameStore(request.cache, environment=environment, strict=True, warn=observer.warn)
-
-
-def frames_to_render(plan: RenderPlan, store: FrameStore) -> tuple[FramePlan, ...]:
-    """Return the film's frames that a render would draw, in order."""
-    return tuple(frame for frame in missing(plan, store) if frame.index >= 0)
 
 
 def render_story(request: StoryRequest, output: Output, observer: Observer) -> StoryReport:
@@ -160,12 +171,13 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     """
     started = time.perf_counter()
     story = open_story(request, observer)
-    check_output(output, story.plan)
+    check_output(output, request.storyboard, story.plan)
     engine = functools.cache(lambda: _load_engine(story, observer))
     store = open_store(request, observer, engine)
     with store.lock():
-        lacking = frames_to_render(story.plan, store)
-        observer.planned(len(story.plan.frames) - len(lacking), len(lacking))
+        lacking = missing(story.plan, store)
+        frames = sum(target.is_shown for target in lacking)
+        observer.planned(len(story.plan.frames) - frames, frames, len(lacking) - frames)
         remember(store.root, request.storyboard, story.plan)
         return _make_film(story, store, engine, output, observer, started)
 
@@ -174,9 +186,9 @@ def export_story(request: StoryRequest, output: Output, observer: Observer) -> S
     """Write the film from the cache alone; ArtvError says which frames are not there."""
     started = time.perf_counter()
     story = open_story(request, observer)
-    check_output(output, story.plan)
+    check_output(output, request.storyboard, story.plan)
     store = open_store(request, observer)
-    lacking = frames_to_render(story.plan, store)
+    lacking = missing(story.plan, store)
 
     def refuse() -> Engine:
         raise _absent(story, store, lacking)
@@ -188,7 +200,7 @@ def export_story(request: StoryRequest, output: Output, observer: Observer) -> S
 
 def _absent(story: Story, store: FrameStore, lacking: Sequence[FramePlan]) -> ArtvError:
     """Return the sentence for frames that an export would need."""
-    which = f"the first is frame {lacking[0].index + 1}" if lacking else "one was damaged"
+    which = f"the first is {lacking[0].name}" if lacking else "one was damaged"
     return ArtvError(
         f"{store.root} does not hold all frames of {story.request.storyboard.name}: {which}.",
         "Run `artv story` with the same storyboard and flags first.",
@@ -268,22 +280,3 @@ def _load_engine(story: Story, observer: Observer) -> Engine:
         dtype=story.plan.dtype,
         variant=settings.variant,
     )
-
-
-def _warn_of_unknown_words(storyboard: Storyboard, model: ModelFolder, observer: Observer) -> None:
-    """Say once which words of the prompts an embedded model has never heard, and which it has."""
-    if model.name not in embedded_models():
-        return
-    from artv_cli.storybook.captions import unknown_words
-
-    nearest = {
-        word: near
-        for segment in storyboard.segments
-        for word, near in unknown_words(segment.prompt)
-    }
-    if nearest:
-        words = "; ".join(
-            f"'{word}' (near it: {', '.join(near)})" if near else f"'{word}'"
-            for word, near in nearest.items()
-        )
-        observer.warn(f"the {model.name} model does not know {words}")

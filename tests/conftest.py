@@ -21,6 +21,7 @@ segments:
     frames: 4
     narration: And then
 """
+FRAMES = 10  # of STORY
 
 
 class Studio:
@@ -43,6 +44,11 @@ class Studio:
         path.write_text(text)
         return path
 
+    def remembered(self) -> Any:
+        """Return what the cache remembers of the one story that was rendered into it."""
+        (file,) = self.folder.glob(".artv/stories/*.json")
+        return json.loads(file.read_text())
+
     def run(self, *arguments: str, stdin: str | None = None) -> Any:
         """Run `artv ARGUMENTS`; the result has exit_code, stdout and stderr."""
         from typer.testing import CliRunner
@@ -59,7 +65,9 @@ class Studio:
         return json.loads(result.stdout)
 
 
-def stand_in_model(name: str, revision: object = None, variant: object = None) -> Any:
+def stand_in_model(
+    name: str, revision: object = None, variant: object = None, folder: Path | None = None
+) -> Any:
     """Return the model folder whose frames the stand-in engine draws."""
     from standin import MODEL
 
@@ -67,7 +75,8 @@ def stand_in_model(name: str, revision: object = None, variant: object = None) -
 
     return ModelFolder(
         name=name,
-        path=Path("weights"),
+        path=(folder or Path()) / name,
+        is_relative=name.startswith("."),
         fingerprint=MODEL.fingerprint,
         preferences=Preferences(size=MODEL.size, sampling=MODEL.sampling),
         size_multiple=MODEL.size_multiple,
@@ -88,6 +97,21 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     for module in ("artv_cli.story", "artv_cli.commands.models"):
         monkeypatch.setattr(f"{module}.find_model", stand_in_model)
         monkeypatch.setattr(f"{module}.embedded_models", lambda: ["storybook"])
-    words = SimpleNamespace(unknown_words=lambda prompt: [])
-    monkeypatch.setitem(sys.modules, "artv_cli.storybook.captions", words)
+    monkeypatch.setattr("artv_cli.storybook.captions.unknown_words", lambda prompt: [])
     yield studio
+
+
+@pytest.fixture
+def anchored(studio: Studio) -> Studio:
+    """A studio with a rendered story whose cache has lost one thing: the image of an anchor."""
+    import numpy as np
+    from PIL import Image
+
+    Image.fromarray(np.full((16, 32, 3), 90, np.uint8)).save(studio.folder / "cat.png")
+    studio.write(f"{STORY}    anchor: cat.png\n")
+    studio.json("story", "story.yaml")
+    entries = studio.folder.glob(".artv/frames/*/*.artv")
+    shown = {frame["key"] for frame in studio.remembered()["frames"]}
+    (image,) = (entry for entry in entries if entry.stem not in shown)
+    image.unlink()
+    return studio

@@ -97,3 +97,16 @@ class StandInEngine:
         if self._broken_after is not None and len(self.drawn) > self._broken_after:
             values = np.full_like(values, np.nan)
         return Latents("float32", shape, values.tobytes())
+
+
+class KilledEngine(StandInEngine):
+    """Is interrupted while it draws the frame after `frames` finished ones."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def next_frame(self, *given: Any) -> Any:
+        if len(self.drawn) == self.frames:
+            raise KeyboardInterrupt
+        return super().next_frame(*given)

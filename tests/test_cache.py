@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from one_frame import ENVIRONMENT, KEY, LATENTS, OTHER_KEY, PARENTS, PIXELS, quarantined, unpack
 
+from artv_cli.cache import entry
 from artv_cli.cache import store as cache
 from artv_cli.cache.entry import MAGIC, Entry, pack_entry, read_header
 from artv_cli.cache.store import FrameStore
@@ -107,6 +108,36 @@ def test_a_folder_in_an_entrys_place_is_moved_aside(store: FrameStore, warnings:
     assert store.get(KEY, {}) is None
     assert len(quarantined(store)) == len(warnings) == 1
     assert store.put(KEY, LATENTS, PIXELS, {}) == store.get(KEY, {})
+
+
+def test_a_pipe_in_an_entrys_place_is_moved_aside_unopened(
+    store: FrameStore, packed: bytes, warnings: list[str]
+) -> None:
+    store.path(KEY).unlink()
+    os.mkfifo(store.path(KEY))
+    assert store.peek(KEY) is None and store.get(KEY, {}) is None
+    assert len(quarantined(store)) == len(warnings) == 1
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_an_error_that_may_pass_is_a_miss_that_leaves_the_entry_where_it_is(
+    store: FrameStore,
+    warnings: list[str],
+    packed: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(entry, "open", fail, raising=False)
+        assert store.get(KEY, PARENTS) is None and store.get(KEY, PARENTS) is None
+        assert store.verify() == cache.Verification(0, (f"{KEY}.artv",))
+    (warning,) = warnings
+    assert os.strerror(code) in warning and str(store.path(KEY)) in warning
+    assert not quarantined(store)
+    assert store.get(KEY, PARENTS) is not None
 
 
 def test_a_parent_that_came_back_with_other_bits_is_a_miss(

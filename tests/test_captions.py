@@ -5,7 +5,13 @@ import random
 import numpy as np
 import pytest
 
-from artv_cli.storybook.captions import KNOWN_WORDS, caption, unknown_words
+from artv_cli.storybook.captions import (
+    KNOWN_WORDS,
+    MAX_WORDS,
+    caption,
+    unknown_words,
+    unread_words,
+)
 from artv_cli.storybook.characters import CHARACTERS, MOTIONS, SCENES, medium, motions
 
 SAMPLE_STORY = (
@@ -95,3 +101,9 @@ def test_characters_live_somewhere_and_every_scene_and_motion_is_used() -> None:
     assert all(any(medium(c, s) for s in SCENES) for c in CHARACTERS)
     assert motions("fish", "desert") == ()
     assert "up" not in motions("cat", "meadow")
+
+
+def test_only_the_words_beyond_the_models_length_go_unread() -> None:
+    prompt = "The cat, " * (MAX_WORDS // 2)
+    assert unread_words(prompt) == []
+    assert unread_words(f"{prompt} by Night!") == ["by", "night"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from artv_cli.console import (
     Pace,
     Talk,
     duration,
+    emit,
     emit_json,
     emit_table,
     file_size,
@@ -185,3 +187,15 @@ def test_a_duration_reads_as_people_say_it(seconds: float, said: str) -> None:
 )
 def test_a_size_reads_in_decimal_units(num_bytes: float, said: str) -> None:
     assert file_size(num_bytes) == said
+
+
+def test_a_path_that_is_not_utf_8_is_printed_byte_by_byte_and_in_json_escaped(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    path = os.fsdecode("é".encode() + b"\xe9")
+    emit(path)
+    emit_json({"output": path})
+    plain, told = capfdbinary.readouterr().out.splitlines()
+    assert plain == os.fsencode(path)
+    assert "é".encode() in told
+    assert json.loads(told) == {"output": path}

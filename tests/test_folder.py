@@ -93,6 +93,17 @@ def test_a_hub_that_does_not_answer_is_a_model_error(monkeypatch: pytest.MonkeyP
         find_model("someone/tiny")
 
 
+def test_a_relative_path_is_relative_to_a_folder_and_reads_otherwise_from_another(
+    folder: Path, tmp_path: Path
+) -> None:
+    model = find_model(f"./{folder.name}", folder=tmp_path)
+    assert (model.path, model.name) == (folder, f"./{folder.name}")
+    assert model.name_from(tmp_path) == f"./{folder.name}"
+    assert model.name_from(tmp_path / "films") == f"../{folder.name}"
+    assert model.name_from(tmp_path.parent) == f"./{tmp_path.name}/{folder.name}"
+    assert find_model(str(folder), folder=Path("films")).name_from(tmp_path) == str(folder)
+
+
 @pytest.mark.parametrize(
     "name", ["nonsense", "./someone/tiny", "a/b/c", "~nobody/x", "x" * 5000, "bad\0name"]
 )

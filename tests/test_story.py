@@ -41,7 +41,7 @@ class Witness(Observer):
     def warn(self, message: str) -> None:
         self.heard.append(("warn", message))
 
-    def planned(self, cached: int, to_render: int) -> None:
+    def planned(self, cached: int, to_render: int, anchor_images: int = 0) -> None:
         self.heard.append(("planned", cached, to_render))
 
     def loading(self, model: str) -> None:
@@ -256,3 +256,32 @@ def test_images_are_rewritten_for_another_folder_as_far_as_it_can_see_them() -> 
     assert inside.segments[0].anchor == "first"
     outside = seen_from(board(folder=Path("films")), Path("elsewhere"))
     assert image_paths(outside) == ("a.png", "b.png")
+
+
+def test_what_all_frames_share_is_remembered_once(studio: Studio) -> None:
+    story = opened()
+    remember(Path(".artv"), story.request.storyboard, story.plan)
+    assert json.dumps(studio.remembered()).count(story.plan.fingerprint) == 1
+    past = recall(Path(".artv"), story.request.storyboard)
+    assert past is not None
+    assert past.ingredients == tuple(frame.ingredients for frame in story.plan.frames)
+
+
+# ---------------------------------------------------------------- models
+
+
+@pytest.mark.parametrize(
+    ("over", "said", "under", "folder"),
+    [
+        (None, "./model", "./model", Path("films")),
+        ("./model", "./model", None, Path()),
+        (None, None, "./model", Path()),
+    ],
+)
+def test_a_relative_model_is_sought_beside_the_storyboard_that_names_it(
+    studio: Studio, over: str | None, said: str | None, under: str | None, folder: Path
+) -> None:
+    storyboard = make_storyboard(*TWO, folder=Path("films"), settings=Settings(model=said))
+    layers = {"over": Settings(model=over), "under": Settings(model=under)}
+    story = open_story(StoryRequest(storyboard=storyboard, home=Path(), **layers), Observer())
+    assert story.model.path == folder / "model"

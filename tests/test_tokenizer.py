@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from artv_cli.storybook.captions import KNOWN_WORDS
+from artv_cli.storybook.captions import KNOWN_WORDS, MAX_WORDS
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
 
 TOKENIZER = build_tokenizer()
@@ -61,6 +61,13 @@ def test_prompts_are_padded_and_cut_to_the_models_length() -> None:
     assert len(short) == len(long) == MAX_TOKENS
     assert short == tokens("the cat walks") + [PAD] * (MAX_TOKENS - 5)
     assert long[-1] == END and PAD not in long
+
+
+def test_exactly_so_many_words_are_read_as_are_said_to_be() -> None:
+    longest = tokens(" cat" * MAX_WORDS)
+    assert len(longest) == MAX_TOKENS
+    cut = TOKENIZER(" cat" * MAX_WORDS + " dog", truncation=True, max_length=MAX_TOKENS)
+    assert cut.input_ids == longest
 
 
 def test_a_saved_tokenizer_says_the_same(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ import io
 import json
 import math
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -173,7 +174,7 @@ def read_entry(file: BinaryIO) -> Entry:
 
 def entry_at(path: Path) -> Entry:
     """Return the entry at `path`, verified. BadEntry, or OSError if it cannot be read."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         entry = read_entry(file)
     if entry.key != path.stem:
         raise BadEntry("it holds another frame than its name says")
@@ -183,12 +184,19 @@ def entry_at(path: Path) -> Entry:
 def header_at(path: Path) -> Header | None:
     """Return the header of the entry at `path`, or None if it, or the file's length, is wrong."""
     try:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             header = read_header(file)
             whole = os.fstat(file.fileno()).st_size == file.tell() + header.payload_length
     except (BadEntry, OSError):
         return None
     return header if whole and header.key == path.stem else None
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a regular file; BadEntry for anything else, which might never end or never begin."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise BadEntry("it is no file")
+    return open(path, "rb")
 
 
 def is_finite(latents: Latents) -> bool:

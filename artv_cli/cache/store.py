@@ -16,6 +16,7 @@ Promises, each with its test:
     an entry is there as a whole or not at all.
 2.  **Every read verifies.** What is damaged, cut short, empty, of another version, under another
     key's name or not all numbers is a miss: moved to quarantine with one warning, and made again.
+    What cannot be read for another reason is a miss as well, and stays.
 3.  **No mixed lineage.** An entry records the digests of the frames it was conditioned on. Should
     one of those come back with other bits, the entry is a miss, and so are all after it.
 4.  **Locks save work, renames give correctness.** The lock keeps two processes from making the
@@ -127,7 +128,7 @@ class FrameStore:
         except FileNotFoundError:
             return None
         except (BadEntry, OSError) as error:
-            self._quarantine(path, _reason(error))
+            self._set_aside(path, error)
             return None
         if entry.parents != parents or self._refuses(entry.environment):
             return None
@@ -206,15 +207,19 @@ class FrameStore:
             "Choose another folder with --cache, or run the same command again.",
         )
 
-    def _quarantine(self, path: Path, reason: str) -> None:
-        """Move a bad file aside and say so, once; a miss in any case."""
-        refuge = self.root / "quarantine" / f"{path.stem}-{secrets.token_hex(4)}{path.suffix}"
-        with contextlib.suppress(OSError):
-            make_folder(refuge.parent)
-            os.replace(path, refuge)
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        """Say once that an entry cannot be used, and move it to quarantine if it is bad.
+
+        An OSError says nothing about the entry, and may not come again: then it stays.
+        """
+        if not isinstance(error, OSError):
+            refuge = self.root / "quarantine" / f"{path.stem}-{secrets.token_hex(4)}{path.suffix}"
+            with contextlib.suppress(OSError):
+                make_folder(refuge.parent)
+                os.replace(path, refuge)
         if path not in self._warned:
             self._warned.add(path)
-            self._warn(f"a cached frame cannot be used and is made again: {reason} ({path})")
+            self._warn(f"a cached frame cannot be used: {_reason(error)} ({path})")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -236,14 +241,17 @@ class FrameStore:
                 yield StoredFrame(path, facts.st_size, facts.st_mtime, header_at(path))
 
     def verify(self) -> Verification:
-        """Re-read every entry, picture and all; move what is bad to quarantine."""
+        """Re-read every entry, picture and all; move what is bad to quarantine.
+
+        What cannot be read counts as bad and stays where it is.
+        """
         good, bad = 0, []
         for path in sorted(self.root.glob("frames/*/*.artv")):
             try:
                 entry_at(path).pixels()
                 good += 1
             except (BadEntry, OSError, StorageError) as error:
-                self._quarantine(path, _reason(error))
+                self._set_aside(path, error)
                 bad.append(path.name)
         return Verification(good, tuple(bad))
 

@@ -52,8 +52,8 @@ def verify(talk: TalkOptions, cache: CacheOption = None) -> None:
 
     artv cache verify
 
-    Damaged frames are moved aside, to be drawn again by the next render; then
-    the exit code is 1.
+    Damaged frames are moved aside, to be drawn again by the next render; if
+    there are any, or some cannot be read, the exit code is 1.
     """
     store = _store(cache, talk)
     found = store.verify()
@@ -63,8 +63,8 @@ def verify(talk: TalkOptions, cache: CacheOption = None) -> None:
         emit(f"{store.root}: {found.good} frames are good, {len(found.bad)} were not")
     if found.bad:
         raise ArtvError(
-            f"{len(found.bad)} damaged frames were moved to {store.root / 'quarantine'}.",
-            "Render again to replace them.",
+            f"{len(found.bad)} frames are damaged or cannot be read.",
+            f"Damaged ones are now in {store.root / 'quarantine'}: render again to replace them.",
         )
 
 

@@ -11,7 +11,7 @@ import platformdirs
 from pydantic import ValidationError
 
 from artv_cli.errors import UsageError
-from artv_cli.recipe import read_recipe
+from artv_cli.recipe import home_of, read_recipe
 from artv_cli.settings import Settings, environment_settings, file_settings, merge
 from artv_cli.story import StoryRequest
 from artv_cli.storyboard import Segment, Storyboard, load_storyboard, parse_storyboard
@@ -40,12 +40,18 @@ def story_request(file: str, over: Settings) -> StoryRequest:
 def clip_request(
     prompt: str, frames: int, over: Settings, image: Path | None = None
 ) -> StoryRequest:
-    """Return the request for one segment, kept in the current folder; UsageError for bad words."""
+    """Return the request for one segment, kept in the current folder; UsageError for bad words.
+
+    The image may be a link into another folder, as one that a storyboard names may not.
+    """
+    named = image
+    if image is not None and os.path.islink(image):
+        image = Path(os.path.realpath(image))
     try:
         storyboard = Storyboard(
             segments=(Segment(prompt=prompt, frames=frames),),
             image=None if image is None else image.name,
-            name=prompt if image is None else str(image),
+            name=prompt if named is None else str(named),
             folder=Path() if image is None else image.parent,
         )
     except ValidationError as error:
@@ -85,8 +91,8 @@ def _request(
 
 def _film_request(path: Path, over: Settings) -> StoryRequest:
     """Return the request that makes a film again: what its recipe says leaves nothing open."""
-    recipe = read_recipe(path)
-    storyboard = parse_storyboard(recipe.storyboard, name=str(path), folder=path.parent)
+    recipe, home = read_recipe(path), home_of(path)
+    storyboard = parse_storyboard(recipe.storyboard, name=str(path), folder=home)
     told = {name: value for name, value in recipe.settings.items() if value is not None}
     try:
         complete = merge(
@@ -98,4 +104,4 @@ def _film_request(path: Path, over: Settings) -> StoryRequest:
             f"It was made by artv {recipe.version}: render it with that version.",
         ) from None
     storyboard = storyboard.model_copy(update={"settings": complete})
-    return _request(storyboard, path.parent, over, recipe.fingerprint)
+    return _request(storyboard, home, over, recipe.fingerprint)

@@ -11,7 +11,7 @@ import typer
 
 from artv_cli.commands.options import FrameOptions, Source, TalkOptions
 from artv_cli.commands.sources import story_request
-from artv_cli.console import Talk, duration, emit, emit_json, emit_table, file_size
+from artv_cli.console import Talk, duration, emit, emit_json, emit_table, file_size, to_do
 from artv_cli.errors import UsageError
 from artv_cli.files.output import write_text
 from artv_cli.forecast import Forecast, forecast
@@ -103,7 +103,8 @@ def schema() -> None:
 
 
 def _print_forecast(name: str, told: Forecast) -> None:
-    emit(f"{name}: {told.frames} frames, {told.cached} cached, {told.to_render} to render")
+    work = to_do(told.cached, told.to_render, told.anchor_images)
+    emit(f"{name}: {told.frames} frames, {work}")
     emit_table(
         ("segment", "frames", "cached", "to render", "prompt"),
         ((s.segment, s.frames, s.cached, s.to_render, s.prompt) for s in told.segments),

@@ -50,6 +50,14 @@ def write_text(path: Path, text: str) -> None:
         part.write_bytes(text.encode())
 
 
+def remove(path: Path, remedy: str) -> None:
+    """Remove a file if it is there; StorageError, with this remedy, where that cannot be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be removed: {error.strerror}.", remedy) from error
+
+
 @contextmanager
 def _storage_errors(path: Path) -> Iterator[None]:
     try:

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class ModelFolder:
     """A complete model folder: where it is, what its bits are, how it likes to be used.
 
     `fingerprint` covers every weight and config that decides a frame's bits, and no name; width
-    and height of a frame must be multiples of `size_multiple`.
+    and height of a frame must be multiples of `size_multiple`; `is_relative` says that `name` is a
+    path relative to some folder.
     """
 
     name: str
@@ -70,6 +71,14 @@ class ModelFolder:
     autoencoder: str
     latent_channels: int
     downsampling: int
+    is_relative: bool = False
+
+    def name_from(self, folder: Path) -> str:
+        """Return the name by which the model is found from `folder`."""
+        if not self.is_relative:
+            return self.name
+        there = Path(os.path.relpath(self.path.resolve(), folder.resolve())).as_posix()
+        return there if there.startswith("../") else f"./{there}"
 
     def latent_bytes(self, size: tuple[int, int]) -> int:
         """Return how many bytes one frame's latents take at a size."""
@@ -78,13 +87,17 @@ class ModelFolder:
         return values * ITEM_SIZE[self.preferences.dtype]
 
 
-def find_model(name: str, revision: str | None = None, variant: str | None = None) -> ModelFolder:
+def find_model(
+    name: str, revision: str | None = None, variant: str | None = None, folder: Path | None = None
+) -> ModelFolder:
     """Return the model called `name`: an embedded one, a folder, or a hub id (`owner/name`).
 
-    `revision` pins a hub commit; `variant` picks weight files such as `fp16`. Raises ModelError
-    if there is none, or if it is incomplete or of another kind.
+    `revision` pins a hub commit; `variant` picks weight files such as `fp16`; a relative path is
+    relative to `folder`, by default the current one. Raises ModelError if there is none, or if it
+    is incomplete or of another kind.
     """
-    path = EMBEDDED_MODELS.get(name) or _local_folder(name) or _from_hub(name, revision)
+    folder = folder or Path()
+    path = EMBEDDED_MODELS.get(name) or _local_folder(name, folder) or _from_hub(name, revision)
     index = read_json(path / INDEX, name)
     if "artv" not in index:
         raise ModelError(
@@ -99,7 +112,8 @@ def find_model(name: str, revision: str | None = None, variant: str | None = Non
             f"{name}: the autoencoder is {vae.get('_class_name')!r}",
             f"artv reads {' or '.join(AUTOENCODERS)}.",
         )
-    return _describe(name, path, index, vae, variant)
+    is_relative = not os.path.isabs(name) and path == folder / name
+    return replace(_describe(name, path, index, vae, variant), is_relative=is_relative)
 
 
 def embedded_models() -> list[str]:
@@ -171,8 +185,9 @@ def fingerprint(path: Path, preferences: Preferences, variant: str | None) -> st
     return total.hexdigest()
 
 
-def _local_folder(name: str) -> Path | None:
-    path = os.path.expanduser(name)  # unlike Path's own methods, these take any text for a name
+def _local_folder(name: str, folder: Path) -> Path | None:
+    # Unlike Path's own methods, these take any text for a name.
+    path = os.path.join(folder, os.path.expanduser(name))
     if os.path.isdir(path):
         return Path(path)
     if os.path.isfile(path):

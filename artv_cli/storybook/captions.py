@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from artv_cli.storybook.characters import (
@@ -20,6 +20,7 @@ from artv_cli.storybook.characters import (
     Motion,
     medium,
 )
+from artv_cli.wording import shown
 
 T = TypeVar("T")
 Verb = tuple[str, str]  # third person, present participle
@@ -193,13 +194,35 @@ def _vocabulary() -> frozenset[str]:
 
 
 KNOWN_WORDS: frozenset[str] = _vocabulary()
+MAX_WORDS = 18  # of a prompt: what the text encoder has places for, besides a start and an end
 
 
 def unknown_words(prompt: str) -> list[tuple[str, tuple[str, ...]]]:
     """Return the words of a prompt that the model never saw, each with up to three known ones."""
-    words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
+    words = dict.fromkeys(_said(prompt))
     return [
         (word, tuple(difflib.get_close_matches(word, sorted(KNOWN_WORDS), n=3, cutoff=0.6)))
         for word in words
         if word not in KNOWN_WORDS
     ]
+
+
+def unread_words(prompt: str) -> list[str]:
+    """Return the words of a prompt that stand beyond those which the model reads."""
+    return _said(prompt)[MAX_WORDS:]
+
+
+def lost_words(prompts: Iterable[str]) -> Iterator[str]:
+    """Say which words of the prompts the model leaves out, and which it has never heard."""
+    nearest: dict[str, tuple[str, ...]] = {}
+    for prompt in prompts:
+        nearest |= unknown_words(prompt)
+        if unread := unread_words(prompt):
+            yield f"reads {MAX_WORDS} words of a prompt and leaves out {shown(' '.join(unread))}"
+    if nearest:
+        words = (f"'{w}' (near it: {', '.join(n)})" if n else f"'{w}'" for w, n in nearest.items())
+        yield f"does not know {'; '.join(words)}"
+
+
+def _said(prompt: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", prompt.lower())

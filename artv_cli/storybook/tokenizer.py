@@ -6,10 +6,10 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from artv_cli.storybook.captions import KNOWN_WORDS
+from artv_cli.storybook.captions import KNOWN_WORDS, MAX_WORDS
 
 START, END, PAD, UNKNOWN = "<start>", "<end>", "<pad>", "<unknown>"
-MAX_TOKENS = 20
+MAX_TOKENS = 1 + MAX_WORDS + 1  # with start and end
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:

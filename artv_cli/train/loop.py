@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from artv_cli.train.examples import Clips, Drops, draw_examples
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import agree, average_gradients, join
 
+MAX_WEIGHT = 20.0  # of the velocity's loss: 200 at the last timestep, where there is only noise
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -35,7 +38,9 @@ class Recipe:
 
     `samples`: how many examples in all, `batch_size` of them a step in each process; `warmup`:
     the first steps, in which the learning rate rises; `decay_share`: the last part of the
-    samples, in which it falls to zero.
+    samples, in which it falls to zero. `loss_of` is what the squared error is measured on: the
+    paper's noise (Eq. 4), or the velocity v (arXiv 2202.00512), which says more about a whole
+    picture and less about its last details.
     """
 
     samples: int
@@ -48,6 +53,7 @@ class Recipe:
     ema_decay: float = 0.9999
     max_noise_level: int = 550
     static_noise: StaticNoise = "exact"
+    loss_of: Literal["noise", "velocity"] = "noise"
     drops: Drops = field(default_factory=Drops)
     bfloat16: bool = True
     seed: int = 0
@@ -119,7 +125,7 @@ class Trainer:
             losses, masks = masked_diffusion_loss(
                 self.learner.networks, examples, text, draw, self.schedule, recipe.static_noise
             )
-        loss = losses.mean()
+        loss = (losses * self._weights(draw.timestep)).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         average_gradients(self.learner.parameters())
@@ -134,7 +140,13 @@ class Trainer:
         self.optimizer.step()
         self.average.update(self.learner, self.step)
         self.step += 1
-        return torch.stack([loss.detach(), masks.mean()])
+        return torch.stack([losses.detach().mean(), masks.mean()])
+
+    def _weights(self, timestep: Tensor) -> Tensor:
+        """Weigh each example's loss (b,): an error of v is one of the noise over sqrt(abar)."""
+        if self.recipe.loss_of == "noise":
+            return torch.ones(len(timestep))
+        return (1 / self.schedule.alphas_cumprod[timestep]).clamp(max=MAX_WEIGHT).float()
 
     def save(self) -> None:
         """Write the state, whole or not at all."""

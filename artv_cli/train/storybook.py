@@ -56,6 +56,8 @@ RECIPE = Recipe(
     warmup=200,
     decay_share=0.3,
     ema_decay=0.998,
+    loss_of="velocity",
+    max_grad_norm=4.0,
     drops=Drops(key_frames=0.5),
 )
 

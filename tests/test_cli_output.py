@@ -1,0 +1,163 @@
+"""Where a film goes, what it may replace, and `export`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from conftest import FRAMES, STORY, Studio
+from standin import KilledEngine
+
+from artv_cli.errors import UsageError
+from artv_cli.media.probe import probe
+from artv_cli.recipe import read_recipe
+
+
+def test_what_artv_did_not_make_is_overwritten_only_with_yes(studio: Studio) -> None:
+    studio.write()
+    Path("story.mp4").write_bytes(b"holidays")
+    refused = studio.run("story", "story.yaml")
+    assert (refused.exit_code, refused.stdout, studio.loaded) == (2, "", 0)
+    assert "--yes" in refused.stderr
+    assert Path("story.mp4").read_bytes() == b"holidays"
+    assert studio.run("story", "story.yaml", "--yes").exit_code == 0
+    assert studio.run("story", "story.yaml").exit_code == 0, "its own film needs no --yes"
+
+
+def test_a_folder_of_pictures_that_artv_did_not_make_is_kept(studio: Studio) -> None:
+    studio.write()
+    Path("frames").mkdir()
+    assert studio.run("story", "story.yaml", "-o", "frames").exit_code == 0
+    assert studio.run("story", "story.yaml", "-o", "frames").exit_code == 0
+    Path("frames/recipe.json").unlink()
+    assert studio.run("story", "story.yaml", "-o", "frames").exit_code == 0, "frames carry it, too"
+    Path("frames/holidays.jpg").write_bytes(b"")
+    assert studio.run("story", "story.yaml", "-o", "frames").exit_code == 2
+
+
+def test_no_metadata_leaves_no_recipe(studio: Studio) -> None:
+    studio.write()
+    studio.run("story", "story.yaml")
+    studio.run("story", "story.yaml", "--no-metadata")
+    assert not Path("story.mp4.json").exists(), "nor that of the film that was replaced"
+    with pytest.raises(UsageError):
+        read_recipe(Path("story.mp4"))
+
+
+@pytest.mark.parametrize("output", ["film.avi", "film.gif"])
+def test_an_output_that_cannot_be_is_refused_before_anything_is_drawn(
+    studio: Studio, output: str
+) -> None:
+    studio.write()
+    result = studio.run("story", "story.yaml", "-o", output, "--fps", "500")
+    assert (result.exit_code, studio.loaded) == (2, 0)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_drawn(
+    studio: Studio,
+) -> None:
+    studio.write()
+    result = studio.run("story", "story.yaml", "-o", "story.yaml/film.mp4")
+    assert (result.exit_code, studio.loaded) == (5, 0)
+
+
+def test_an_output_whose_name_is_too_long_is_refused_in_a_sentence(studio: Studio) -> None:
+    studio.write()
+    result = studio.run("story", "story.yaml", "-o", "x" * 300 + ".mp4")
+    assert (result.exit_code, studio.loaded) == (5, 0)
+    assert "too long" in result.stderr and "unexpected" not in result.stderr
+    missing = studio.run("story", "x" * 300)
+    assert missing.exit_code == 2 and "unexpected" not in missing.stderr
+
+
+def test_export_writes_from_the_cache_without_a_model(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    report = studio.json("export", "story.yaml", "-o", "film.gif")
+    assert (report["output"], report["frames"], report["rendered"]) == ("film.gif", FRAMES, 0)
+    assert probe(Path("film.gif")).frames == FRAMES
+    assert studio.loaded == 1
+
+
+def test_export_names_what_is_missing(studio: Studio) -> None:
+    studio.write()
+    studio.engine = KilledEngine(7)
+    studio.run("story", "story.yaml")
+    result = studio.run("export", "story.yaml", "-o", "film.gif")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "the first is frame 8 (segment 2)." in result.stderr
+    assert "Run `artv story`" in result.stderr
+    assert not Path("film.gif").exists()
+
+
+def test_subtitles_that_artv_did_not_write_are_overwritten_only_with_yes(studio: Studio) -> None:
+    studio.write()
+    Path("story.srt").write_text("mine")
+    refused = studio.run("story", "story.yaml")
+    assert (refused.exit_code, refused.stdout, studio.loaded) == (2, "", 0)
+    assert "story.srt" in refused.stderr and "--yes" in refused.stderr
+    assert Path("story.srt").read_text() == "mine"
+    assert studio.run("story", "story.yaml", "--yes").exit_code == 0
+    assert "And then" in Path("story.srt").read_text()
+
+
+def test_subtitles_edited_by_hand_are_kept_though_the_film_is_artvs(studio: Studio) -> None:
+    studio.write()
+    studio.run("story", "story.yaml")
+    edited = Path("story.srt").read_text().replace("And then", "And then…")
+    Path("story.srt").write_text(edited)
+    assert studio.run("story", "story.yaml").exit_code == 2
+    studio.write(STORY.replace("    narration: And then\n", ""))
+    assert studio.run("story", "story.yaml").exit_code == 0, "nothing would replace them"
+    assert Path("story.srt").read_text() == edited
+
+
+def test_its_own_subtitles_need_no_yes_for_other_words_another_speed_or_another_format(
+    studio: Studio,
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", "film.gif")
+    studio.write(STORY.replace("And then", "And now"))
+    studio.json("export", "story.yaml", "-o", "film.gif")
+    studio.json("export", "story.yaml", "-o", "film.mp4", "--fps", "4")
+    assert "00:00:01,500 --> 00:00:02,500\nAnd now" in Path("film.srt").read_text()
+
+
+def test_subtitles_go_when_the_film_has_no_narration_any_more(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("    narration: And then\n", ""))
+    studio.json("story", "story.yaml", "-o", "another.mp4")
+    assert Path("story.srt").exists()
+    studio.json("story", "story.yaml")
+    assert not Path("story.srt").exists()
+
+
+def test_a_folder_of_frames_has_its_subtitles_beside_it(studio: Studio) -> None:
+    studio.write()
+    for _ in range(2):
+        assert studio.json("story", "story.yaml", "-o", "frames")["frames"] == FRAMES
+    assert "And then" in Path("frames.srt").read_text()
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)], ids=["plain", "json"])
+def test_a_path_that_is_not_utf_8_is_written_to_and_printed_as_it_is(
+    studio: Studio, how: tuple[str, ...]
+) -> None:
+    film = os.fsdecode(b"caf\xe9.gif")
+    board = studio.write(name=os.fsdecode(b"caf\xe9.yaml"))
+    result = studio.run("story", board.name, "-o", film, *how)
+    assert result.exit_code == 0, result.stderr
+    assert Path(film).exists()
+    if how:
+        assert json.loads(result.stdout_bytes)["output"] == film
+    else:
+        assert result.stdout_bytes == b"caf\xe9.gif\n"
+
+
+def test_export_names_an_anchor_image_that_is_missing(anchored: Studio) -> None:
+    result = anchored.run("export", "story.yaml", "-o", "film.gif")
+    assert (result.exit_code, anchored.loaded) == (1, 1)
+    assert "the first is the anchor image of segment 2." in result.stderr

@@ -1,0 +1,142 @@
+"""Commands about storyboards: `plan`, `check`, `init`, `schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import FRAMES, STORY, Studio
+
+
+def test_plan_counts_by_segment_and_tells_the_first_change_from_one(studio: Studio) -> None:
+    studio.write()
+    fresh = studio.json("plan", "story.yaml")
+    assert (fresh["frames"], fresh["to_render"], fresh["first_change"]) == (FRAMES, FRAMES, 1)
+    assert fresh["estimate"]["seconds"] is None
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("frames: 4", "frames: 5"))
+    plan = studio.json("plan", "story.yaml")
+    assert plan["first_change"] == 11
+    assert [segment["to_render"] for segment in plan["segments"]] == [0, 1]
+    assert plan["estimate"]["seconds"] > 0
+    assert plan["estimate"]["bytes"] > 0
+
+
+def test_plan_says_in_words_what_it_would_take(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("a cat jumps", "a cat sleeps"))
+    result = studio.run("plan", "story.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "story.yaml: 10 frames, 6 cached, 4 to render"
+    assert lines[1].split() == ["segment", "frames", "cached", "to", "render", "prompt"]
+    assert lines[4] == "first changed frame: 7 (segment 2)"
+    assert lines[5].startswith("to render: about 0 s, ")
+
+
+def test_plan_of_a_finished_story_has_nothing_to_say_about_changes(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    plan = studio.json("plan", "story.yaml")
+    assert (plan["to_render"], plan["first_change"]) == (0, None)
+    assert "first changed" not in studio.run("plan", "story.yaml").stdout
+
+
+def test_explain_names_the_part_of_the_key_that_changed_and_the_frame_that_caused_it(
+    studio: Studio,
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("a cat jumps", "a cat sleeps"))
+    printed = studio.run("plan", "story.yaml", "--explain", "7").stdout
+    assert "frame 7 changed:\n  prompt: a cat jumps -> a cat sleeps\n" in printed
+    assert "made from the same" in studio.run("plan", "story.yaml", "--explain", "6").stdout
+
+
+def test_explain_traces_a_change_that_came_down_the_chain(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("a cat walks", "a dog walks"))
+    why = studio.json("plan", "story.yaml", "--explain", "10")["explanation"]
+    assert why == {
+        "frame": 10,
+        "cause": 6,
+        "changes": [{"part": "prompt", "before": "a cat walks", "after": "a dog walks"}],
+    }
+
+
+def test_explain_finds_the_cause_before_a_later_segment_that_began_alike(studio: Studio) -> None:
+    twice = STORY + "  - {prompt: a cat walks, frames: 6, start: cut}\n"
+    studio.write(twice)
+    studio.json("story", "story.yaml")
+    studio.write(twice.replace("a cat walks", "a dog walks"))
+    assert studio.json("plan", "story.yaml", "--explain", "10")["explanation"]["cause"] == 6
+
+
+def test_explain_before_the_first_render_says_so(studio: Studio) -> None:
+    studio.write()
+    assert "not rendered into" in studio.run("plan", "story.yaml", "--explain", "1").stdout
+    assert studio.json("plan", "story.yaml", "--explain", "1")["explanation"] is None
+
+
+@pytest.mark.parametrize("frame", ["0", "11"])
+def test_explain_refuses_a_frame_that_is_not_there(studio: Studio, frame: str) -> None:
+    studio.write()
+    result = studio.run("plan", "story.yaml", "--explain", frame)
+    assert result.exit_code == 2
+    assert "from 1 to 10" in result.stderr
+
+
+def test_check_tells_every_problem_with_its_place(studio: Studio) -> None:
+    studio.write("segments:\n  - prompt: a cat\n    frames: 0\n    sneed: 3\n")
+    result = studio.run("check", "story.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "story.yaml:3:" in result.stderr
+    assert "story.yaml:4:" in result.stderr
+    assert "seed" in result.stderr
+
+
+def test_check_draws_nothing_and_says_what_there_is(studio: Studio) -> None:
+    studio.write()
+    result = studio.run("check", "story.yaml")
+    assert result.stdout == "story.yaml: 2 segments, 10 frames of 32x16, 1.25 s\n"
+    assert not Path(".artv").exists()
+
+
+def test_schema_is_a_json_schema(studio: Studio) -> None:
+    schema = json.loads(studio.run("schema").stdout)
+    assert "segments" in schema["properties"]
+
+
+def test_init_writes_a_storyboard_that_renders_as_it_is(studio: Studio) -> None:
+    assert studio.run("init").stdout == "story.yaml\n"
+    assert studio.json("story", "story.yaml")["frames"] == 48
+
+
+def test_init_never_overwrites_unasked(studio: Studio) -> None:
+    studio.write("mine", "moon.yaml")
+    refused = studio.run("init", "moon")
+    assert refused.exit_code == 2
+    assert Path("moon.yaml").read_text() == "mine"
+    assert studio.run("init", "moon", "--yes").exit_code == 0
+    assert Path("moon.yaml").read_text() != "mine"
+
+
+def test_an_anchor_image_that_is_missing_is_counted_by_itself(anchored: Studio) -> None:
+    told = anchored.json("plan", "story.yaml")
+    assert (told["to_render"], told["first_change"], told["anchor_images"]) == (0, None, 1)
+    assert told["estimate"]["bytes"] > 0
+    printed = anchored.run("plan", "story.yaml").stdout.splitlines()
+    assert printed[0] == "story.yaml: 10 frames, 10 cached, 0 to render, 1 anchor image to encode"
+    rendered = anchored.run("story", "story.yaml").stderr
+    assert rendered.startswith("10 cached, 0 to render, 1 anchor image to encode\nloading ")
+    assert anchored.json("plan", "story.yaml")["anchor_images"] == 0
+
+
+def test_plan_says_that_it_cannot_be_strict(studio: Studio) -> None:
+    studio.write("strict: true\n" + STORY)
+    result = studio.run("plan", "story.yaml")
+    assert result.exit_code == 0
+    assert result.stderr.count("strict") == result.stderr.count("\n") == 1

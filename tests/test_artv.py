@@ -40,6 +40,8 @@ def prepare(
 
 def tensors(conditions: Any) -> list[Tensor]:
     """Return every tensor of (nested) conditions in a fixed order."""
+    if conditions is None:
+        return []
     if isinstance(conditions, Tensor):
         return [conditions]
     if is_dataclass(conditions):

@@ -20,6 +20,11 @@ SD_AT_TINY_WIDTH: dict[str, Any] = {
     "norm_num_groups": 4,
     "cross_attention_dim": TEXT_WIDTH,
 }
+WITH_TEXT_EMBEDDING = {
+    **TINY_UNET,
+    "addition_embed_type": "text",
+    "addition_embed_type_num_heads": 2,
+}
 CONV_PROJECTION = {**TINY_UNET, "use_linear_projection": False}
 ROWS, TEXT_TOKENS = 2, 77
 LEVEL = torch.tensor([200, 37])
@@ -90,7 +95,9 @@ def test_stable_diffusions_own_weights_fit_into_the_inner_unet() -> None:
 # ---------------------------------------------------------------- a fresh network
 
 
-@pytest.mark.parametrize("config", [TINY_UNET, CONV_PROJECTION, SD_AT_TINY_WIDTH])
+@pytest.mark.parametrize(
+    "config", [TINY_UNET, CONV_PROJECTION, SD_AT_TINY_WIDTH, WITH_TEXT_EMBEDDING]
+)
 @pytest.mark.parametrize("size", [(8, 16), (13, 9)])
 def test_fresh_network_predicts_what_diffusers_own_unet_predicts(
     config: dict[str, Any], size: tuple[int, int]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from artv_cli.model.attention import KeysValues
-from artv_cli.model.unet import ConditionedUNet, NetworkConditions
+from artv_cli.model.unet import ConditionedUNet, NetworkConditions, TextConditions
 
 SD21_UNET: dict[str, Any] = {
     "sample_size": 64,
@@ -37,10 +37,10 @@ MASK_UNET: dict[str, Any] = {
 
 
 class PreparedText(NamedTuple):
-    """The keys and values of a batch of prompts, for each network's attention layers."""
+    """A batch of prompts, prepared for both networks."""
 
-    dynamic: list[list[KeysValues]]
-    mask: list[list[KeysValues]]
+    dynamic: TextConditions
+    mask: TextConditions
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,18 @@ def _stack_network(rows: Sequence[NetworkConditions]) -> NetworkConditions:
     return NetworkConditions(
         [torch.cat(level) for level in zip(*(row.references for row in rows), strict=True)],
         [_stack_context(layer) for layer in zip(*(row.anchor for row in rows), strict=True)],
-        [
-            [_stack_context(block) for block in zip(*layer, strict=True)]
-            for layer in zip(*(row.text for row in rows), strict=True)
-        ],
+        _stack_text([row.text for row in rows]),
         torch.cat([row.level for row in rows]),
     )
+
+
+def _stack_text(rows: Sequence[TextConditions]) -> TextConditions:
+    contexts = [
+        [_stack_context(block) for block in zip(*layer, strict=True)]
+        for layer in zip(*(row.contexts for row in rows), strict=True)
+    ]
+    embeddings = [row.embedding for row in rows if row.embedding is not None]
+    return TextConditions(contexts, torch.cat(embeddings) if embeddings else None)
 
 
 def _stack_context(contexts: Sequence[KeysValues]) -> KeysValues:

@@ -18,7 +18,7 @@ Legend: b batch, c latent channels, h w latent size, n text tokens, d width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
@@ -35,18 +35,30 @@ NOISE_LEVELS = 1000
 Block: TypeAlias = Any  # of diffusers' UNet: resnets, attentions, down- or upsamplers
 
 
+class TextConditions(NamedTuple):
+    """What one network needs of a prompt: prepared once, for all frames that share it.
+
+    `contexts`: per attention layer a list over its transformer blocks; `embedding` (b, d): the
+    whole prompt, added to the time embedding by networks whose UNet says
+    `addition_embed_type: text`, else None. Stable Diffusion's UNets and the paper's have none; a
+    small network trained from nothing hears its prompts much sooner with one.
+    """
+
+    contexts: list[list[KeysValues]]
+    embedding: Tensor | None
+
+
 @dataclass(frozen=True)
 class NetworkConditions:
     """What one network needs of a frame's conditions, prepared before the first step.
 
     `references`: one feature map per encoder level; `anchor`: keys and values per attention
-    layer; `text`: per attention layer a list over its transformer blocks; `level`: the embedded
-    noise level (b, d).
+    layer; `level`: the embedded noise level (b, d).
     """
 
     references: list[Tensor]
     anchor: list[KeysValues]
-    text: list[list[KeysValues]]
+    text: TextConditions
     level: Tensor
 
 
@@ -78,12 +90,14 @@ class ConditionedUNet(ModelMixin, ConfigMixin):
         """Map the anchor's latents (b, c, h, w), noise-augmented or zeros if blank."""
         return self.anchor.prepare(anchor)
 
-    def prepare_text(self, text: Tensor) -> list[list[KeysValues]]:
+    def prepare_text(self, text: Tensor) -> TextConditions:
         """Map the text encoder's states (b, n, context width)."""
-        return [
+        contexts = [
             [keys_values(block.attn2, text) for block in transformer.transformer_blocks]
             for transformer in self.transformers
         ]
+        has_embedding = self.unet.config.addition_embed_type == "text"
+        return TextConditions(contexts, self.unet.add_embedding(text) if has_embedding else None)
 
     def prepare_level(self, noise_level: Tensor) -> Tensor:
         """Embed the noise levels (b,), integers in [0, 999] (Sec. 3.3)."""
@@ -92,6 +106,8 @@ class ConditionedUNet(ModelMixin, ConfigMixin):
     def forward(self, x: Tensor, timestep: Tensor, conditions: NetworkConditions) -> Tensor:
         """Predict from noised latents x (b, c, h, w) at integer timesteps (b,)."""
         embedding = self._embed_time(timestep, x.dtype) + conditions.level
+        if conditions.text.embedding is not None:
+            embedding = embedding + conditions.text.embedding
         walk = _Walk(embedding, conditions, list(self.anchor.transformers))
         x = self.unet.conv_in(x)
         skips = [x]
@@ -125,7 +141,7 @@ class _Walk:
         self, embedding: Tensor, conditions: NetworkConditions, anchors: list[nn.Module]
     ) -> None:
         self.embedding = embedding
-        self.layers = iter(zip(conditions.text, anchors, conditions.anchor, strict=True))
+        self.layers = iter(zip(conditions.text.contexts, anchors, conditions.anchor, strict=True))
 
     def down(self, block: Block, x: Tensor, feature: Tensor, skips: list[Tensor]) -> Tensor:
         attentions = getattr(block, "attentions", [None] * len(block.resnets))

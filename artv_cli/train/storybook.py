@@ -54,7 +54,7 @@ RECIPE = Recipe(
     batch_size=16,
     learning_rate=5e-4,
     warmup=200,
-    decay_share=0.3,
+    decay_share=0.2,
     ema_decay=0.998,
     loss_of="velocity",
     max_grad_norm=4.0,
@@ -104,6 +104,8 @@ def _unet(
         "layers_per_block": 1,
         "norm_num_groups": 8,  # 32 groups are ten times slower in channels-last on a CPU
         "cross_attention_dim": TEXT_WIDTH,
+        "addition_embed_type": "text",
+        "addition_embed_type_num_heads": 4,
         "use_linear_projection": True,
     }
 

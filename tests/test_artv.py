@@ -11,6 +11,7 @@ import torch
 from tiny import LATENT, TEXT_WIDTH, TOKENS, noise, tiny_networks, wake
 from torch import Tensor
 
+from artv_cli.diffusion.schedule import Schedule
 from artv_cli.model.artv import ArtV, Conditions, stack
 
 CHANNELS, HEIGHT, WIDTH = LATENT
@@ -143,3 +144,14 @@ def test_masks_may_be_asked_for_the_first_rows_alone(networks: ArtV) -> None:
     first_mask, same_noises = networks(y_t, timesteps, stack(rows, masks=1))
     torch.testing.assert_close(first_mask, masks[:1])
     torch.testing.assert_close(same_noises, noises)
+
+
+def test_a_velocity_becomes_the_noise_that_it_means(networks: ArtV) -> None:
+    schedule = Schedule.scaled_linear()
+    y_t, timestep = noise(1, 4, HEIGHT, WIDTH), torch.tensor([600])
+    _, velocity = networks(y_t, timestep, prepare(networks))
+    speaking = ArtV(networks.dynamic, networks.mask, velocity=schedule)
+    _, epsilon = speaking(y_t, timestep, prepare(networks))
+    signal_scale, noise_scale = schedule.coefficients(timestep, y_t)
+    y_0 = (y_t - noise_scale * epsilon) / signal_scale  # Eq. 3
+    torch.testing.assert_close(velocity, signal_scale * epsilon - noise_scale * y_0)

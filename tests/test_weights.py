@@ -217,10 +217,22 @@ def test_the_papers_schedule_is_read_back(pristine: Path) -> None:
     torch.testing.assert_close(ours.float(), paper_scheduler().alphas_cumprod)
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_what_a_model_predicts_is_kept(folder: Path, tmp_path: Path, prediction: str) -> None:
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prediction_type": prediction}))
+    found = find_model(str(folder))
+    model = load_model(found)
+    assert (model.networks.velocity is not None) == (prediction == "v_prediction")
+    save_model(tmp_path / "copy", model, found.preferences)
+    again = load_model(find_model(str(tmp_path / "copy")))
+    assert (again.networks.velocity is None) == (model.networks.velocity is None)
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"prediction_type": "v_prediction"},
+        {"prediction_type": "sample"},
         {"beta_schedule": "linear"},
         {"beta_schedule": None},
         {"beta_start": None},

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from artv_cli.diffusion.schedule import Schedule
 from artv_cli.model.attention import KeysValues
 from artv_cli.model.unet import ConditionedUNet, NetworkConditions, TextConditions
 
@@ -90,12 +91,22 @@ def stack(rows: Sequence[Conditions], *, masks: int) -> Conditions:
 
 
 class ArtV(nn.Module):
-    """Predicts the dynamic noise and the copy mask of one frame."""
+    """Predicts the dynamic noise and the copy mask of one frame.
 
-    def __init__(self, dynamic: ConditionedUNet, mask: ConditionedUNet) -> None:
+    Φ_dynamic outputs the noise, as in the paper; or, where `velocity` gives the schedule, the
+    velocity v = sqrt(abar) eps - sqrt(1 - abar) y_0 (arXiv 2202.00512), of which the noise is
+    sqrt(1 - abar) y_t + sqrt(abar) v. A network that starts from nothing learns it much sooner:
+    at high noise v is the picture itself, while predicting the noise means copying the input
+    to a thousandth.
+    """
+
+    def __init__(
+        self, dynamic: ConditionedUNet, mask: ConditionedUNet, velocity: Schedule | None = None
+    ) -> None:
         super().__init__()
         self.dynamic = dynamic
         self.mask = mask
+        self.velocity = velocity
 
     def prepare_text(self, text: Tensor) -> PreparedText:
         """Prepare the text encoder's states (b, n, context width): once per prompt."""
@@ -131,6 +142,9 @@ class ArtV(nn.Module):
         has as many rows as `conditions.mask`.
         """
         dynamic_noise = self.dynamic(y_t, timestep, conditions.dynamic)
+        if self.velocity is not None:
+            signal_scale, noise_scale = self.velocity.coefficients(timestep, y_t)
+            dynamic_noise = noise_scale * y_t + signal_scale * dynamic_noise
         rows = len(conditions.mask.level)
         mask = self.mask(y_t[:rows], timestep[:rows], conditions.mask).sigmoid()
         return mask * conditions.has_reference[:rows], dynamic_noise

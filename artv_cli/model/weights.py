@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from artv_cli.model.unet import NOISE_LEVELS, ConditionedUNet
 from artv_cli.settings import StaticNoise
 
 SCHEDULE_KEYS = ("beta_start", "beta_end", "num_train_timesteps")
+PREDICTIONS = ("epsilon", "v_prediction")
 ORIGIN_KEYS = ("_name_or_path", "is_local", "local_files_only")
 AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny)}
 
@@ -59,14 +60,19 @@ def load_model(
         module = _load_weights(folder, part, kind, getattr(torch, dtype), variant)
         return module.requires_grad_(False).eval().to(device)
 
+    schedule = load_schedule(folder)
     model = Model(
-        ArtV(load("dynamic", ConditionedUNet), load("mask", ConditionedUNet)),
+        ArtV(
+            load("dynamic", ConditionedUNet),
+            load("mask", ConditionedUNet),
+            velocity=schedule if _prediction(_scheduler_config(folder)) == "v_prediction" else None,
+        ),
         load("vae", AUTOENCODERS[folder.autoencoder]),
         TextEncoder(
             _load_part(folder, "tokenizer", AutoTokenizer.from_pretrained, trust_remote_code=False),
             load("text_encoder", CLIPTextModel),
         ),
-        load_schedule(folder),
+        schedule,
         folder.preferences.static_noise,
     )
     _require_fit(folder, model)
@@ -74,13 +80,13 @@ def load_model(
 
 
 def load_schedule(folder: ModelFolder) -> Schedule:
-    """Read the noise schedule of a model folder; only noise prediction is supported."""
-    config = read_json(folder.path / "scheduler" / PARTS["scheduler"], folder.name)
-    kind = config.get("beta_schedule"), config.get("prediction_type", "epsilon")
-    if kind != ("scaled_linear", "epsilon"):
+    """Read the noise schedule of a model folder."""
+    config = _scheduler_config(folder)
+    kind = config.get("beta_schedule"), _prediction(config)
+    if kind[0] != "scaled_linear" or kind[1] not in PREDICTIONS:
         raise ModelError(
             f"{folder.name}: the scheduler is {kind[0]} with {kind[1]} prediction",
-            "artv samples scaled_linear schedules with epsilon prediction.",
+            f"artv samples scaled_linear schedules with {' or '.join(PREDICTIONS)}.",
         )
     numbers: list[Any] = [config.get(key) for key in SCHEDULE_KEYS]
     start, end, steps = numbers
@@ -93,6 +99,14 @@ def load_schedule(folder: ModelFolder) -> Schedule:
     return Schedule.scaled_linear(start, end, steps)
 
 
+def _scheduler_config(folder: ModelFolder) -> dict[str, Any]:
+    return read_json(folder.path / "scheduler" / PARTS["scheduler"], folder.name)
+
+
+def _prediction(config: Mapping[str, Any]) -> Any:
+    return config.get("prediction_type", "epsilon")
+
+
 def save_model(path: Path, model: Model, preferences: Preferences) -> None:
     """Write a model folder in the diffusers manner, in the dtype that the parts have."""
     parts: dict[str, Any] = {
@@ -101,7 +115,7 @@ def save_model(path: Path, model: Model, preferences: Preferences) -> None:
         "vae": model.vae,
         "text_encoder": model.text.model,
         "tokenizer": model.text.tokenizer,
-        "scheduler": paper_scheduler(),
+        "scheduler": paper_scheduler("v_prediction" if model.networks.velocity else "epsilon"),
     }
     with _silent_libraries():
         for name, part in parts.items():
@@ -122,14 +136,14 @@ def _forget_origin(config: Path) -> None:
     config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
-def paper_scheduler() -> DDIMScheduler:
+def paper_scheduler(prediction: str = "epsilon") -> DDIMScheduler:
     """Return the paper's schedule (PAPER §6) as diffusers writes it down."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.0120,
         beta_schedule="scaled_linear",
-        prediction_type="epsilon",
+        prediction_type=prediction,
         clip_sample=False,
         set_alpha_to_one=False,
     )

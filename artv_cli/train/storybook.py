@@ -52,11 +52,12 @@ PREFERENCES = Preferences(
 RECIPE = Recipe(
     samples=120_000,
     batch_size=16,
-    learning_rate=5e-4,
+    learning_rate=4e-4,
     warmup=200,
-    decay_share=0.2,
+    decay_share=0.1,
     ema_decay=0.998,
     loss_of="velocity",
+    text_rate=4.0,
     max_grad_norm=4.0,
     drops=Drops(key_frames=0.5),
 )
@@ -86,7 +87,7 @@ def build_learner(latent_channels: int = 4, seed: int = 0) -> Learner:
     nn.init.constant_(text.final_layer_norm.weight, TEXT_LOUDNESS)
     dynamic = ConditionedUNet(_unet(latent_channels, latent_channels, [128, 128, 128], [2, 2, 2]))
     mask = ConditionedUNet(_unet(latent_channels, 1, [32, 32, 64], [1, 1, 2]))
-    return Learner(ArtV(dynamic, mask), TextEncoder(tokenizer, text))
+    return Learner(ArtV(dynamic, mask, Schedule.scaled_linear()), TextEncoder(tokenizer, text))
 
 
 def _unet(

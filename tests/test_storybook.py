@@ -17,13 +17,15 @@ import pytest
 from PIL import Image
 
 from artv_cli.media.video import probe, read_frames
-from artv_cli.model.folder import EMBEDDED, find_model
+from artv_cli.model.folder import EMBEDDED, embedded_models, find_model
 
 STORIES = Path(__file__).parent.parent / "storyboards"
 STORY = (STORIES / "cat-and-rocket.yaml").read_text()
 NUM_KILLS = 20
 
-pytestmark = pytest.mark.skipif(not EMBEDDED.exists(), reason="no embedded weights in this tree")
+pytestmark = pytest.mark.skipif(
+    "storybook" not in embedded_models(), reason="no embedded weights in this tree"
+)
 
 
 def command(*arguments: str | Path) -> list[str]:

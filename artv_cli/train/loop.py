@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,8 +29,6 @@ from artv_cli.train.examples import Clips, Drops, draw_examples
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import agree, average_gradients, join
 
-TEXT_PATHS = ("text.", "add_embedding", "attn2")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -38,8 +36,7 @@ class Recipe:
 
     `samples`: how many examples in all, `batch_size` of them a step in each process; `warmup`:
     the first steps, in which the learning rate rises; `decay_share`: the last part of the
-    samples, in which it falls to zero. Whatever hears the text learns `text_rate` times faster.
-    `loss_of` is what the squared error is measured on: the
+    samples, in which it falls to zero. `loss_of` is what the squared error is measured on: the
     paper's noise (Eq. 4), or the velocity v (arXiv 2202.00512), which says more about a whole
     picture and less about its last details.
     """
@@ -50,7 +47,6 @@ class Recipe:
     warmup: int = 0
     decay_share: float = 0.0
     weight_decay: float = 0.01
-    text_rate: float = 1.0
     max_grad_norm: float = 1.0
     ema_decay: float = 0.9999
     max_noise_level: int = 550
@@ -63,7 +59,7 @@ class Recipe:
 
 
 class Learner(nn.Module):
-    """Everything that learns: both networks and the text encoder that is trained along."""
+    """Both networks and the text encoder; what requires no gradient stays as it is."""
 
     def __init__(self, networks: ArtV, text: TextEncoder) -> None:
         super().__init__()
@@ -85,7 +81,7 @@ class Trainer:
         self.rank, self.world = join()
         self.average = WeightAverage(learner, recipe.ema_decay)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(learner, recipe.text_rate),
+            [p for p in learner.parameters() if p.requires_grad],
             recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             fused=True,
@@ -121,7 +117,7 @@ class Trainer:
         examples = draw_examples(self.clips, recipe.batch_size, recipe.drops, rng)
         draw = Draw.for_examples(examples, self.schedule, recipe.max_noise_level, generator)
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * self._rate() * group["rate"]
+            group["lr"] = recipe.learning_rate * self._rate()
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
             text = self.learner.text(examples.captions)
             losses, masks = masked_diffusion_loss(
@@ -181,11 +177,3 @@ class Trainer:
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
         return json.dumps(row)
-
-
-def _parameter_groups(learner: Learner, text_rate: float) -> list[dict[str, Any]]:
-    hearing: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in learner.named_parameters():
-        (hearing if any(path in name for path in TEXT_PATHS) else others).append(parameter)
-    return [{"params": hearing, "rate": text_rate}, {"params": others, "rate": 1.0}]

@@ -17,7 +17,14 @@ from tiny import LATENT, PREFERENCES, SIZE, tiny_folder
 
 import artv_cli.model.folder as folder_module
 from artv_cli.errors import ModelError
-from artv_cli.model.folder import INDEX, PARTS, WEIGHTED_PARTS, embedded_models, find_model
+from artv_cli.model.folder import (
+    EMBEDDED_MODELS,
+    INDEX,
+    PARTS,
+    WEIGHTED_PARTS,
+    embedded_models,
+    find_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -271,3 +278,11 @@ def test_looking_at_a_model_needs_no_torch(pristine: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_an_embedded_model_without_its_weights_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EMBEDDED_MODELS, "storybook", tmp_path)
+    with pytest.raises(ModelError, match="weights of the storybook model are not in this copy"):
+        find_model("storybook")

@@ -96,6 +96,11 @@ def find_model(
     relative to `folder`, by default the current one. Raises ModelError if there is none, or if it
     is incomplete or of another kind.
     """
+    if name in EMBEDDED_MODELS and name not in embedded_models():
+        raise ModelError(
+            f"the weights of the {name} model are not in this copy of artv",
+            "Train them (the README says how), or name another model with --model.",
+        )
     folder = folder or Path()
     path = EMBEDDED_MODELS.get(name) or _local_folder(name, folder) or _from_hub(name, revision)
     index = read_json(path / INDEX, name)

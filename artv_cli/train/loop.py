@@ -1,7 +1,7 @@
 """The training loop: examples in, better weights out, resumable at any moment.
 
-Every step draws its examples and noise from generators seeded with (seed, step), so a run that
-was stopped and started again sees exactly what an uninterrupted one sees: rerun the same call.
+Every step draws its examples and noise from generators seeded with (seed, process, step), so a run
+that was stopped and started again sees exactly what an uninterrupted one sees: rerun the same call.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from artv_cli.recipe import Recipe
 from artv_cli.render import Frame, missing, render
 from artv_cli.settings import Settings, merge
 from artv_cli.storyboard import Storyboard
-from artv_cli.storybook.captions import lost_words
+from artv_cli.storybook.vocabulary import lost_words
 from artv_cli.timings import record_timings
 
 DEFAULT_MODEL = "storybook"

@@ -97,7 +97,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     for module in ("artv_cli.story", "artv_cli.commands.models"):
         monkeypatch.setattr(f"{module}.find_model", stand_in_model)
         monkeypatch.setattr(f"{module}.embedded_models", lambda: ["storybook"])
-    monkeypatch.setattr("artv_cli.storybook.captions.unknown_words", lambda prompt: [])
+    monkeypatch.setattr("artv_cli.storybook.vocabulary.unknown_words", lambda prompt: [])
     yield studio
 
 

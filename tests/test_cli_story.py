@@ -221,7 +221,7 @@ def test_unknown_words_are_warned_of_once_with_the_nearest_known_ones(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unknown = [("zebra", ["horse", "cow"])]
-    monkeypatch.setattr("artv_cli.storybook.captions.unknown_words", lambda prompt: unknown)
+    monkeypatch.setattr("artv_cli.storybook.vocabulary.unknown_words", lambda prompt: unknown)
     studio.write()
     result = studio.run("story", "story.yaml")
     assert result.exit_code == 0

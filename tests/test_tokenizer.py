@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from artv_cli.storybook.captions import KNOWN_WORDS, MAX_WORDS
+from artv_cli.storybook.captions import MAX_WORDS
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
+from artv_cli.storybook.vocabulary import KNOWN_WORDS
 
 TOKENIZER = build_tokenizer()
 START, END, PAD, UNKNOWN = (

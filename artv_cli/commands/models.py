@@ -10,8 +10,10 @@ import typer
 from artv_cli.commands.options import TalkOptions
 from artv_cli.console import emit_json, emit_table
 from artv_cli.model.folder import EMBEDDED_MODELS, ModelFolder, embedded_models, find_model
-from artv_cli.storybook.captions import KNOWN_WORDS
-from artv_cli.storybook.characters import CHARACTERS, MOTIONS, SCENES
+from artv_cli.storybook.characters import CHARACTERS
+from artv_cli.storybook.repertoire import MOTIONS
+from artv_cli.storybook.scenes import SCENES
+from artv_cli.storybook.vocabulary import KNOWN_WORDS
 
 
 def ls(talk: TalkOptions) -> None:

@@ -1,16 +1,16 @@
-"""Who lives in the storybook, and where: the tables that pictures and captions share."""
+"""Who lives in the storybook: the characters that pictures and captions share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-Facing = Literal["left", "front", "up-right"]
-Medium = Literal["land", "air", "surface", "water", "space"]
-Gait = Literal["walk", "drive", "fly", "float", "swim", "sail", "slide"]
-Motion = Literal["left", "right", "jump", "up", "still", "closer", "away", "spin"]
+from artv_cli.storybook.scenes import Medium
 
-MOTIONS: tuple[Motion, ...] = ("left", "right", "jump", "up", "still", "closer", "away", "spin")
+Facing = Literal["left", "right", "front", "up-right"]
+Gait = Literal["walk", "hop", "drive", "ride", "fly", "float", "swim", "sail", "slide", "crawl"]
+
+BIG, LITTLE = 1.06, 0.94  # sizes from which on, and up to which, a character is called so
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Character:
     """A character: what it is called, how its sprite faces, how and where it moves.
 
     `words` are its name and synonyms; `media` are tried in this order when it enters a scene;
-    `size` is relative to the others.
+    `size` is relative to the others; `colours` are those that may be said of its sprite.
     """
 
     words: tuple[str, ...]
@@ -26,6 +26,7 @@ class Character:
     media: tuple[Medium, ...]
     facing: Facing = "left"
     size: float = 1.0
+    colours: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -33,148 +34,98 @@ class Character:
         return self.words[0]
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A scene: phrases that name it, those that only a journey has, and the media that it offers.
-
-    `horizon` is where the ground (or the sea) begins, as a fraction of the height.
-    """
-
-    name: str
-    phrases: tuple[str, ...]
-    along: tuple[str, ...]
-    media: tuple[Medium, ...]
-    horizon: float = 0.5
-
-
 _LAND: tuple[Medium, ...] = ("land",)
 _AIR: tuple[Medium, ...] = ("air",)
+_WATER: tuple[Medium, ...] = ("water",)
+_BOTH: tuple[Medium, ...] = ("land", "water")
+_POND: tuple[Medium, ...] = ("surface", "land")
+_SURFACE: tuple[Medium, ...] = ("surface",)
+_DEEP: tuple[Medium, ...] = ("water", "surface")
+_ORBIT: tuple[Medium, ...] = ("space", "air")
+_ASTRONAUT: tuple[Medium, ...] = ("land", "space")
 
 _CHARACTERS = (
-    Character(("cat", "kitty"), "walk", _LAND),
-    Character(("dog", "puppy"), "walk", _LAND),
-    Character(("horse", "pony"), "walk", _LAND, size=1.1),
-    Character(("rabbit", "bunny"), "walk", _LAND, size=0.9),
-    Character(("elephant",), "walk", _LAND, size=1.15),
+    # Pets and the farm
+    Character(("cat", "kitty", "kitten"), "walk", _LAND, size=0.94, colours=("orange",)),
+    Character(("dog", "puppy"), "walk", _LAND, size=0.96, colours=("brown",)),
+    Character(("rabbit", "bunny", "hare"), "hop", _LAND, size=0.92, colours=("white",)),
+    Character(("mouse",), "walk", _LAND, size=0.9, colours=("grey",)),
+    Character(("horse", "pony"), "walk", _LAND, size=1.06, colours=("brown",)),
+    Character(("cow",), "walk", _LAND, size=1.04),
+    Character(("pig", "piglet"), "walk", _LAND, colours=("pink",)),
+    Character(("sheep", "lamb"), "walk", _LAND, colours=("white",)),
+    Character(("rooster", "hen"), "walk", _LAND, size=0.94),
+    Character(("chick", "chicken"), "walk", _LAND, size=0.9, colours=("yellow",)),
+    # The wild
+    Character(("elephant",), "walk", _LAND, size=1.12, colours=("grey",)),
+    Character(("tiger",), "walk", _LAND, size=1.08, colours=("orange",)),
+    Character(("giraffe",), "walk", _LAND, size=1.12, colours=("yellow",)),
+    Character(("zebra",), "walk", _LAND, size=1.02),
+    Character(("camel",), "walk", _LAND, size=1.06, colours=("brown",)),
+    Character(("kangaroo",), "hop", _LAND, size=1.02, colours=("brown",)),
+    Character(("monkey", "ape"), "walk", _LAND, colours=("brown",)),
+    Character(("deer", "stag"), "walk", _LAND, size=1.02, colours=("brown",)),
+    Character(("squirrel",), "walk", _LAND, size=0.92, colours=("brown",)),
+    Character(("hedgehog",), "walk", _LAND, size=0.94, colours=("brown",)),
+    Character(("snail",), "crawl", _LAND, size=0.9, colours=("brown",)),
+    Character(("snake",), "crawl", _LAND, "right", 0.96, colours=("green",)),
+    Character(("turtle", "tortoise"), "walk", _BOTH, colours=("green",)),
+    Character(("crab",), "walk", _BOTH, "front", 0.94, ("pink",)),
+    Character(("flamingo",), "walk", _LAND, colours=("pink",)),
     Character(("penguin",), "walk", _LAND, "front"),
-    Character(("turtle", "tortoise"), "walk", ("land", "water")),
-    Character(("cow",), "walk", _LAND, size=1.1),
-    Character(("pig", "piglet"), "walk", _LAND),
-    Character(("tiger",), "walk", _LAND, size=1.05),
-    Character(("giraffe",), "walk", _LAND, size=1.2),
-    Character(("panda", "panda bear"), "walk", _LAND, "front", 0.95),
-    Character(("fox",), "walk", _LAND, "front", 0.95),
-    Character(("robot",), "walk", ("land", "space"), "front"),
-    Character(("snowman",), "slide", _LAND, "front"),
-    Character(("car", "automobile"), "drive", _LAND),
-    Character(("bus", "coach"), "drive", _LAND, size=1.15),
-    Character(("train", "locomotive"), "drive", _LAND, size=1.15),
-    Character(("duck",), "swim", ("surface", "land")),
-    Character(("dragon",), "fly", _AIR, size=1.15),
-    Character(("butterfly",), "fly", _AIR, "front", 0.85),
-    Character(("bird",), "fly", _AIR, size=0.85),
-    Character(("bee", "bumblebee"), "fly", _AIR, size=0.85),
-    Character(("helicopter", "chopper"), "fly", _AIR),
-    Character(("airplane", "plane"), "fly", _AIR, "up-right"),
-    Character(("balloon",), "float", _AIR, "front", 0.9),
-    Character(("rocket", "spaceship"), "fly", ("space", "air"), "up-right"),
-    Character(("ufo", "saucer"), "fly", ("space", "air"), "front"),
-    Character(("sailboat", "boat"), "sail", ("surface",), "front", 1.15),
-    Character(("whale",), "swim", ("water", "surface"), size=1.15),
-    Character(("fish",), "swim", ("water",), size=0.9),
-    Character(("octopus",), "swim", ("water",), "front"),
+    Character(("dinosaur", "dino"), "walk", _LAND, size=1.12, colours=("green",)),
+    # Heads that hop along
+    Character(("fox",), "walk", _LAND, "front", 0.96, ("orange", "red")),
+    Character(("wolf",), "walk", _LAND, "front", 0.96, ("grey",)),
+    Character(("bear", "teddy"), "walk", _LAND, "front", 0.96, ("brown",)),
+    Character(("panda", "panda bear"), "walk", _LAND, "front", 0.96),
+    Character(("lion",), "walk", _LAND, "front", 1.02),
+    Character(("frog", "toad"), "hop", _LAND, "front", 0.92, ("green",)),
+    Character(("unicorn",), "walk", _LAND, size=1.02, colours=("purple",)),
+    # People, and those who are almost
+    Character(("man", "boy", "person"), "walk", _LAND, size=1.06),
+    Character(("dancer", "woman", "girl"), "walk", _LAND, "front", 1.04),
+    Character(("santa",), "walk", _LAND, "front", 0.98),
+    Character(("robot",), "walk", _ASTRONAUT, "front", 0.96),
+    Character(("alien",), "walk", _ASTRONAUT, "front", 0.96, ("green",)),
+    Character(("ghost",), "float", _LAND, "front", 0.98, ("white",)),
+    Character(("snowman",), "slide", _LAND, "front", 0.98, ("white",)),
+    Character(("pumpkin",), "hop", _LAND, "front", 0.92, ("orange",)),
+    # On wheels
+    Character(("car", "automobile"), "drive", _LAND, colours=("red",)),
+    Character(("taxi", "cab"), "drive", _LAND, colours=("yellow",)),
+    Character(("police car",), "drive", _LAND, colours=("black",)),
+    Character(("ambulance",), "drive", _LAND, size=1.04),
+    Character(("fire engine", "fire truck"), "drive", _LAND, size=1.06, colours=("red",)),
+    Character(("bus", "coach"), "drive", _LAND, size=1.1, colours=("orange",)),
+    Character(("truck", "lorry"), "drive", _LAND, size=1.08, colours=("yellow",)),
+    Character(("tractor",), "drive", _LAND, size=1.04, colours=("green",)),
+    Character(("train", "locomotive"), "drive", _LAND, size=1.1),
+    Character(("motorcycle", "motorbike"), "drive", _LAND, colours=("red",)),
+    Character(("cyclist", "bicycle", "bike"), "ride", _LAND, size=1.04),
+    # In the air and beyond
+    Character(("dragon",), "fly", _AIR, size=1.08, colours=("green",)),
+    Character(("butterfly",), "fly", _AIR, "front", 0.9, ("orange",)),
+    Character(("bee", "bumblebee"), "fly", _AIR, size=0.9),
+    Character(("bird",), "fly", _AIR, size=0.9, colours=("red", "pink")),
+    Character(("eagle", "hawk"), "fly", _AIR, size=1.02, colours=("brown",)),
+    Character(("owl",), "fly", _AIR, "front", 0.94, ("brown",)),
+    Character(("bat",), "fly", _AIR, "front", 0.96, ("brown",)),
+    Character(("helicopter", "chopper"), "fly", _AIR, colours=("orange",)),
+    Character(("airplane", "plane", "aeroplane"), "fly", _AIR, "up-right", colours=("red",)),
+    Character(("balloon",), "float", _AIR, "front", 0.94, ("red",)),
+    Character(("rocket", "spaceship"), "fly", _ORBIT, "up-right"),
+    Character(("ufo", "saucer"), "fly", _ORBIT, "front"),
+    # On and under the water
+    Character(("duck",), "swim", _POND, size=0.92),
+    Character(("swan",), "swim", _POND, colours=("white",)),
+    Character(("sailboat", "boat"), "sail", _SURFACE, "front", 1.06, ("orange",)),
+    Character(("ship",), "sail", _SURFACE, size=1.1),
+    Character(("whale",), "swim", _DEEP, size=1.08, colours=("blue",)),
+    Character(("dolphin",), "swim", _DEEP, colours=("blue",)),
+    Character(("shark",), "swim", _WATER, size=1.02, colours=("grey",)),
+    Character(("fish",), "swim", _WATER, size=0.92, colours=("blue",)),
+    Character(("octopus",), "swim", _WATER, "front", colours=("orange",)),
 )
 
 CHARACTERS: dict[str, Character] = {character.name: character for character in _CHARACTERS}
-
-_OUTDOORS: tuple[Medium, ...] = ("land", "air")
-
-_SCENES = (
-    Scene(
-        "meadow",
-        ("in a meadow", "in the meadow", "on the grass", "in a green field"),
-        ("across a meadow", "across the meadow", "over the grass"),
-        _OUTDOORS,
-        0.48,
-    ),
-    Scene(
-        "forest",
-        ("in a forest", "in the forest", "in the woods"),
-        ("through a forest", "through the forest", "through the woods"),
-        _OUTDOORS,
-    ),
-    Scene(
-        "autumn",
-        ("in an autumn forest", "in the autumn woods", "in autumn", "among autumn leaves"),
-        ("through the autumn forest",),
-        _OUTDOORS,
-        0.45,
-    ),
-    Scene("snow", ("in the snow", "in winter"), ("through the snow", "across the snow"), _OUTDOORS),
-    Scene(
-        "desert",
-        ("in a desert", "in the desert", "among the dunes"),
-        ("across the desert", "through a desert"),
-        _OUTDOORS,
-    ),
-    Scene(
-        "beach",
-        ("on a beach", "on the beach", "at the beach"),
-        ("along the beach",),
-        _OUTDOORS,
-        0.55,
-    ),
-    Scene(
-        "night",
-        ("at night", "at night", "under the stars", "in the moonlight"),
-        ("through the night",),
-        _OUTDOORS,
-    ),
-    Scene("sunset", ("at sunset", "at sunset", "in the evening"), (), _OUTDOORS, 0.55),
-    Scene(
-        "city",
-        ("in a city", "in the city", "in town"),
-        ("through a city", "through the city"),
-        _OUTDOORS,
-        0.62,
-    ),
-    Scene(
-        "sea",
-        ("on the sea", "at sea", "on the water"),
-        ("across the sea", "over the waves"),
-        ("surface", "air"),
-    ),
-    Scene(
-        "underwater",
-        ("underwater", "under water", "in the deep sea"),
-        ("through the deep sea",),
-        ("water",),
-        0.85,
-    ),
-    Scene(
-        "space",
-        ("in space", "in outer space", "among the stars"),
-        ("through space",),
-        ("space",),
-        1.0,
-    ),
-)
-
-SCENES: dict[str, Scene] = {scene.name: scene for scene in _SCENES}
-
-
-def medium(character: str, scene: str) -> Medium | None:
-    """Return what a character moves in, in a scene; None where it does not live there."""
-    offered = SCENES[scene].media
-    return next((m for m in CHARACTERS[character].media if m in offered), None)
-
-
-def motions(character: str, scene: str) -> tuple[Motion, ...]:
-    """Return the motions that make sense for a character in a scene, in the order of `MOTIONS`."""
-    where = medium(character, scene)
-    if where is None:
-        return ()
-    impossible: set[Motion] = {"up"} if where == "land" else {"jump"}
-    if where == "surface":
-        impossible = {"up", "jump"}
-    return tuple(motion for motion in MOTIONS if motion not in impossible)

@@ -10,11 +10,20 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from artv_cli.storybook.characters import Character, Medium, Motion, Scene
+from artv_cli.storybook.characters import CHARACTERS, Character
+from artv_cli.storybook.repertoire import SURROUNDINGS, Motion, medium
+from artv_cli.storybook.scenes import SCENES, Medium, Scene
+from artv_cli.storybook.script import Pace, Script
 
 PERIOD = 8  # frames of one jump and of one turn of a spin
 ZOOM = 1.06  # growth a frame of a character that comes closer
 TURN = math.pi / 4  # how a sprite that faces up-right is tilted when it flies level or upright
+FEET = 0.44  # where a sprite's feet are below its centre, in its side
+DOZE = 4  # frames that it takes to fall asleep, and half of them to wake
+SPEED: dict[Pace, float] = {"slowly": 0.6, "steadily": 1.0, "quickly": 1.5}
+TWOSOME = 0.84  # how much smaller two are drawn than one
+
+_AT_REST: frozenset[Motion] = SURROUNDINGS | {"still", "sleep"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class Pose:
 
     (x, y) its centre; `ground` the y of the ground below it; `size` the sprite's side; `angle`
     clockwise in radians; `stretch` the factor of its width after that turn, negative where
-    mirrored; `phase` the index into its animation cycle.
+    mirrored; `asleep` how deep it sleeps, 0 to 1; `phase` the index into its animation cycle.
     """
 
     x: float
@@ -32,78 +41,100 @@ class Pose:
     size: float
     angle: float = 0.0
     stretch: float = 1.0
+    asleep: float = 0.0
     phase: int = 0
 
     @property
     def feet(self) -> float:
-        """The y of the sprite's lower edge, where its feet are."""
-        return self.y + 0.47 * self.size
+        """The y of the sprite's feet."""
+        return self.y + FEET * self.size * self.squash
+
+    @property
+    def squash(self) -> float:
+        """The factor of its height: a sleeper lies flat."""
+        return 1 - 0.45 * self.asleep
 
 
-def poses(
+def poses(script: Script, pan: Sequence[float], rng: random.Random) -> list[list[Pose]]:
+    """Return a path for each character, one pose a frame, the main character's first.
+
+    `pan` is how far a camera has moved everything to the right, for each frame; the paths are
+    placed so that most frames show the characters.
+    """
+    scene, where = SCENES[script.scene], medium(script.character, script.scene)
+    speed = rng.uniform(0.028, 0.04) * SPEED[script.pace]
+    path = _path(script.motions, CHARACTERS[script.character], scene, where, speed, rng)
+    paths = [path]
+    if script.companion is not None:
+        still: tuple[Motion, ...] = ("still",) * len(script.motions)
+        deeds = script.motions if script.together else still
+        other = _path(deeds, CHARACTERS[script.companion], scene, where, speed, rng)
+        paths = _pair(path, other, script.together, rng)
+    return _place(paths, script.motions, scene, where, pan, rng)
+
+
+def _path(
     motions: Sequence[Motion],
     character: Character,
     scene: Scene,
     where: Medium | None,
+    speed: float,
     rng: random.Random,
 ) -> list[Pose]:
-    """Return one pose for each frame; the path is placed so that most frames show the character."""
-    speed = rng.uniform(0.028, 0.04)
-    pose = _start(motions, character, scene, where, rng)
+    pose = _start(motions[0], character, scene, where, rng)
     path = [_dress(pose, motions[0], character)]
     since = 0
     for before, motion in zip(motions, motions[1:], strict=False):
         since = since + 1 if motion == before else 1
         pose = _step(pose, motion, speed, where)
         path.append(_dress(_lift(pose, motion, since), motion, character))
-    return _place(path, where, rng)
+    return path
 
 
 def _start(
-    motions: Sequence[Motion],
-    character: Character,
-    scene: Scene,
-    where: Medium | None,
-    rng: random.Random,
+    motion: Motion, character: Character, scene: Scene, where: Medium | None, rng: random.Random
 ) -> Pose:
-    size = character.size * rng.uniform(0.36, 0.46)
-    if motions[0] == "closer":
+    size = character.size * rng.uniform(0.43, 0.53)
+    if motion == "closer":
         size *= 0.6
-    elif motions[0] == "away":
-        size *= 1.3
-    ground = rng.uniform(max(scene.horizon + 0.18, 0.7), 0.92)
+    elif motion == "away":
+        size *= 1.25
+    ground = rng.uniform(max(scene.horizon + 0.2, 0.74), 0.93)
     if where == "surface":
-        ground = rng.uniform(scene.horizon + 0.14, 0.85)
-    y = ground - 0.47 * size if where in ("land", "surface") else 0.5
-    left = "left" in motions[:1] or ("right" not in motions[:1] and rng.random() < 0.5)
-    return Pose(0.0, y, ground, size, stretch=1.0 if left else -1.0, phase=rng.randrange(24))
+        ground = rng.uniform(scene.horizon + 0.2, 0.88)
+    y = ground - FEET * size if where in ("land", "surface") else 0.5
+    left = motion == "left" or (motion != "right" and rng.random() < 0.5)
+    asleep = 1.0 if motion == "sleep" and rng.random() < 0.5 else 0.0
+    side = 1.0 if left else -1.0
+    return Pose(0.0, y, ground, size, stretch=side, asleep=asleep, phase=rng.randrange(24))
 
 
 def _step(pose: Pose, motion: Motion, speed: float, where: Medium | None) -> Pose:
     """Return the resting pose of the next frame: what remains when jump and spin are taken away."""
+    if motion == "sleep":
+        return replace(pose, asleep=min(1.0, pose.asleep + 1 / DOZE))
+    moved = replace(pose, asleep=max(0.0, pose.asleep - 2 / DOZE))
     if motion in ("left", "right"):
         sign = -1 if motion == "left" else 1
-        moved = replace(pose, x=pose.x + sign * speed, stretch=float(-sign))
-    elif motion == "up":
-        moved = replace(pose, y=pose.y - speed)
+        moved = replace(moved, x=pose.x + sign * speed, stretch=float(-sign))
+    elif motion in ("up", "down"):
+        moved = replace(moved, y=pose.y + (speed if motion == "down" else -speed))
     elif motion in ("closer", "away"):
-        moved = _zoom(pose, ZOOM if motion == "closer" else 1 / ZOOM, where)
-    else:
-        moved = pose
-    return moved if motion == "still" else replace(moved, phase=pose.phase + 1)
+        moved = _zoom(moved, ZOOM if motion == "closer" else 1 / ZOOM, where)
+    return moved if motion in _AT_REST else replace(moved, phase=pose.phase + 1)
 
 
 def _zoom(pose: Pose, factor: float, where: Medium | None) -> Pose:
-    size = min(max(pose.size * factor, 0.14), 0.85)
+    size = min(max(pose.size * factor, 0.16), 0.85)
     if where not in ("land", "surface"):
         return replace(pose, size=size)
     # Perspective: the ground comes down as the character grows.
     ground = min(pose.ground + 0.25 * (size - pose.size), 1.0)
-    return replace(pose, size=size, ground=ground, y=ground - 0.47 * size)
+    return replace(pose, size=size, ground=ground, y=ground - FEET * size)
 
 
 def _lift(pose: Pose, motion: Motion, since: int) -> Pose:
-    """Add what a jump or a spin does to the resting pose, in its frame number `since`."""
+    """Add what a jump, a spin or sleep does to the resting pose, in its frame number `since`."""
     part = (since % PERIOD) / PERIOD
     if motion == "jump":
         return replace(pose, y=pose.y - 0.24 * 4 * part * (1 - part))
@@ -114,24 +145,70 @@ def _lift(pose: Pose, motion: Motion, since: int) -> Pose:
 
 
 def _dress(pose: Pose, motion: Motion, character: Character) -> Pose:
-    """Mirror or tilt the sprite by the way in which it faces."""
+    """Mirror, tilt or flatten the sprite by the way in which it faces, and by its sleep."""
     if character.facing == "front":
-        return replace(pose, stretch=pose.stretch if motion == "spin" else abs(pose.stretch))
-    if character.facing == "left":
-        return pose
-    # The sprite points up-right: it is turned clockwise to fly level, else to stand upright.
-    tilt = TURN if motion in ("left", "right") else -TURN
-    return replace(pose, angle=tilt, stretch=-pose.stretch)
+        pose = replace(pose, stretch=pose.stretch if motion == "spin" else abs(pose.stretch))
+    elif character.facing == "right":
+        pose = replace(pose, stretch=-pose.stretch)
+    elif character.facing == "up-right":
+        # The sprite points up-right: it is turned clockwise to fly level, else to stand upright.
+        tilt = TURN if motion in ("left", "right") else -TURN
+        return replace(pose, angle=tilt, stretch=-pose.stretch)
+    # Who lies down keeps the feet on the ground.
+    return replace(pose, y=pose.y + FEET * pose.size * (1 - pose.squash))
 
 
-def _place(path: list[Pose], where: Medium | None, rng: random.Random) -> list[Pose]:
-    """Move the whole path so that the middle four fifths of its frames lie in the picture."""
-    x = _offset([pose.x for pose in path], 0.14, 0.86, rng)
+def _pair(
+    path: list[Pose], other: list[Pose], together: bool, rng: random.Random
+) -> list[list[Pose]]:
+    """Put a companion beside the main character, a little behind it, and draw both smaller."""
+    path, other = _shrink(path), _shrink(other)
+    middle = 0.0 if together else (path[0].x + path[-1].x) / 2
+    apart = (0.42 * (path[0].size + other[0].size) + 0.04) * rng.choice((-1, 1))
+    back = rng.uniform(0.03, 0.05)
+    return [
+        path,
+        [
+            replace(pose, x=pose.x + middle + apart, y=pose.y - back, ground=pose.ground - back)
+            for pose in other
+        ],
+    ]
+
+
+def _shrink(path: list[Pose]) -> list[Pose]:
+    return [
+        replace(
+            pose,
+            size=pose.size * TWOSOME,
+            y=pose.y + FEET * pose.size * pose.squash * (1 - TWOSOME),
+        )
+        for pose in path
+    ]
+
+
+def _place(
+    paths: list[list[Pose]],
+    motions: Sequence[Motion],
+    scene: Scene,
+    where: Medium | None,
+    pan: Sequence[float],
+    rng: random.Random,
+) -> list[list[Pose]]:
+    """Move all paths so that the middle four fifths of their frames lie in the picture."""
+    margin = 0.2 if len(paths) > 1 else 0.24
+    across = [pose.x + moved for path in paths for pose, moved in zip(path, pan, strict=True)]
+    x = _offset(across, margin, 1 - margin, rng)
     if where in ("land", "surface"):
-        return [replace(pose, x=pose.x + x) for pose in path]
-    low, high = (0.25, 0.75) if where != "air" else (0.22, 0.66)
-    y = _offset([pose.y for pose in path], low, high, rng)
-    return [replace(pose, x=pose.x + x, y=pose.y + y) for pose in path]
+        return [[replace(pose, x=pose.x + x) for pose in path] for path in paths]
+    low, high = (0.28, 0.74) if where != "air" else (0.26, 0.62)
+    lands = "down" in motions and "land" in scene.media
+    y = _offset([pose.y for path in paths for pose in path], low, 0.85 if lands else high, rng)
+    placed = [[replace(pose, x=pose.x + x, y=pose.y + y) for pose in path] for path in paths]
+    return [[_on_ground(pose) for pose in path] for path in placed] if lands else placed
+
+
+def _on_ground(pose: Pose) -> Pose:
+    return replace(pose, y=min(pose.y, pose.ground - FEET * pose.size))
 
 
 def _offset(values: list[float], low: float, high: float, rng: random.Random) -> float:

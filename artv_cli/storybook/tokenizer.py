@@ -6,7 +6,8 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from artv_cli.storybook.captions import KNOWN_WORDS, MAX_WORDS
+from artv_cli.storybook.captions import MAX_WORDS
+from artv_cli.storybook.vocabulary import KNOWN_WORDS
 
 START, END, PAD, UNKNOWN = "<start>", "<end>", "<pad>", "<unknown>"
 MAX_TOKENS = 1 + MAX_WORDS + 1  # with start and end

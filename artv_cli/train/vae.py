@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from artv_cli.storybook.world import Split, sample_clip
+from artv_cli.storybook.script import Split
+from artv_cli.storybook.world import sample_clip
 from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.parallel import agree, average_gradients, join

@@ -1,0 +1,112 @@
+"""What happens in a clip, drawn from a seed: who does what, where, and in which weather."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, get_args
+
+from artv_cli.storybook.characters import CHARACTERS
+from artv_cli.storybook.repertoire import (
+    SURROUNDINGS,
+    Motion,
+    companions,
+    held_out,
+    motions,
+)
+from artv_cli.storybook.scenes import SCENES, Weather
+
+Split = Literal["train", "held-out"]
+Pace = Literal["slowly", "steadily", "quickly"]
+
+PACES: tuple[Pace, ...] = get_args(Pace)
+
+
+@dataclass(frozen=True)
+class Script:
+    """What happens in a clip: who, where, and the motion of each frame.
+
+    `switch` is the first frame of the second motion; it equals the length where there is none.
+    A `companion` does the same where they are `together`, and else stands by. `pace` is that of
+    the characters' journeys.
+    """
+
+    character: str
+    scene: str
+    motions: tuple[Motion, ...]
+    switch: int
+    companion: str | None = None
+    together: bool = False
+    weather: Weather | None = None
+    pace: Pace = "steadily"
+
+
+@cache
+def _combinations(split: Split) -> dict[str, tuple[tuple[str, tuple[Motion, ...]], ...]]:
+    """Return for each character its scenes, with the motions there that belong to a split."""
+    return {c: places for c in CHARACTERS if (places := _places(c, split))}
+
+
+def _places(character: str, split: Split) -> tuple[tuple[str, tuple[Motion, ...]], ...]:
+    wanted = split == "held-out"
+    places = (
+        (s, tuple(m for m in motions(character, s) if held_out(character, m, s) == wanted))
+        for s in SCENES
+    )
+    return tuple((scene, possible) for scene, possible in places if possible)
+
+
+def sample_script(seed: int, length: int, split: Split = "train") -> Script:
+    """Draw who does what where in `length` frames: characters uniformly, then scene, motions.
+
+    Half of the clips of six frames or more change their motion somewhere in the middle. A fifth
+    has a second character, a fifth has weather, and a fifth of the journeys another pace.
+    """
+    rng = random.Random(f"script {seed}")
+    combinations = _combinations(split)
+    character = rng.choice(list(combinations))
+    scene, possible = rng.choice(combinations[character])
+    first = _pick(possible, rng)
+    others = [motion for motion in possible if motion != first and _may_follow(motion, first)]
+    switch = length
+    if others and length >= 6 and rng.random() < 0.5:
+        switch = rng.randint(length // 3, length - length // 3)
+    second = _pick(others, rng) if switch < length else first
+    told = {first, second}
+    companion, together = _company(character, scene, told, split, rng)
+    weather = None
+    if not told & SURROUNDINGS and SCENES[scene].weathers and rng.random() < 0.33:
+        weather = rng.choice(SCENES[scene].weathers)
+    pace = rng.choice(("slowly", "quickly")) if rng.random() < 0.2 else "steadily"
+    deeds = (first,) * switch + (second,) * (length - switch)
+    return Script(character, scene, deeds, switch, companion, together, weather, pace)
+
+
+def _pick(possible: Sequence[Motion], rng: random.Random) -> Motion:
+    """Draw a motion; those of camera and light less often, since they are alike for everybody."""
+    weights = [0.5 if motion in SURROUNDINGS else 1.0 for motion in possible]
+    return rng.choices(possible, weights)[0]
+
+
+def _may_follow(motion: Motion, first: Motion) -> bool:
+    """Tell whether a motion fits after another: a day can only break after nightfall."""
+    return motion != "dawn" or first == "dusk"
+
+
+def _company(
+    character: str, scene: str, told: set[Motion], split: Split, rng: random.Random
+) -> tuple[str | None, bool]:
+    """Draw a companion in a fifth of the clips; what it does belongs to the split as well."""
+    if rng.random() >= 0.2:
+        return None, False
+    together = rng.random() < 0.5 or bool(told & SURROUNDINGS)
+    deeds = told if together else {"still"}
+    there = [
+        companion
+        for companion in companions(character, scene)
+        if deeds <= set(motions(companion, scene))
+        and not any(held_out(companion, deed, scene) for deed in deeds if split == "train")
+    ]
+    return (rng.choice(there), together) if there else (None, False)

@@ -37,7 +37,8 @@ FLOORS: tuple[set[str], ...] = (
     {"", "errors", "latents"},
 )
 MAY_IMPORT_TORCH = {
-    "artv_engine", "diffusion", "evaluate", "model", "storybook.scenery", "storybook.tokenizer",
+    "artv_engine", "diffusion", "evaluate", "model", "storybook.camera", "storybook.canvas",
+    "storybook.puppets", "storybook.scenery", "storybook.tokenizer", "storybook.weather",
     "storybook.world", "train",
 }  # fmt: skip
 

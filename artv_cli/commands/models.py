@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -12,7 +12,7 @@ from artv_cli.console import emit_json, emit_table
 from artv_cli.model.folder import EMBEDDED_MODELS, ModelFolder, embedded_models, find_model
 from artv_cli.storybook.characters import CHARACTERS
 from artv_cli.storybook.repertoire import MOTIONS
-from artv_cli.storybook.scenes import SCENES
+from artv_cli.storybook.scenes import SCENES, Weather
 from artv_cli.storybook.vocabulary import KNOWN_WORDS
 
 
@@ -77,5 +77,6 @@ def _world() -> dict[str, Any]:
         "characters": sorted(CHARACTERS),
         "scenes": sorted(SCENES),
         "motions": list(MOTIONS),
+        "weathers": list(get_args(Weather)),
         "words": sorted(KNOWN_WORDS),
     }

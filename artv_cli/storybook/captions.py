@@ -35,14 +35,14 @@ _STANDS = ("stand", "stand still", "hover", "rest", "sit")
 
 
 class Predicate(NamedTuple):
-    """What someone does: a verb phrase in its plain form, whither, and how fast."""
+    """What somebody does: a verb phrase in its plain form, whither, and how fast."""
 
     phrase: str
     direction: str = ""
     adverb: str = ""
 
     def said(self, form: Form) -> str:
-        """Return it with its verb in a form; who goes on is or are doing it is said elsewhere."""
+        """Return it with its verb in a form."""
         return _join(inflect(self.phrase, form), self.direction, self.adverb)
 
 
@@ -211,7 +211,8 @@ def _go_on(
 ) -> str:
     then = _choose(sayings.THEN, rng) if rng.random() < 0.2 else ""
     if rng.random() < 0.1:  # a bare verb
-        return _extend(_join(then, predicate.said(_choose(verbs.FORMS, rng))), *extras)
+        forms = ("plain", "participle") if script.together else verbs.FORMS
+        return _extend(_join(then, predicate.said(_choose(forms, rng))), *extras)
     subject = _subject(script, rng, continuing=True)
     before, form = _form(script, rng)
     woken = ""

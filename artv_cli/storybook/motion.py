@@ -201,14 +201,20 @@ def _place(
     if where in ("land", "surface"):
         return [[replace(pose, x=pose.x + x) for pose in path] for path in paths]
     low, high = (0.28, 0.74) if where != "air" else (0.26, 0.62)
+    y = _offset([pose.y for path in paths for pose in path], low, high, rng)
     lands = "down" in motions and "land" in scene.media
-    y = _offset([pose.y for path in paths for pose in path], low, 0.85 if lands else high, rng)
+    if lands:  # near the end of the way down
+        y = min(_ground_under(pose) - pose.y for pose in paths[0]) + rng.uniform(0, 0.06)
     placed = [[replace(pose, x=pose.x + x, y=pose.y + y) for pose in path] for path in paths]
     return [[_on_ground(pose) for pose in path] for path in placed] if lands else placed
 
 
+def _ground_under(pose: Pose) -> float:
+    return pose.ground - FEET * pose.size
+
+
 def _on_ground(pose: Pose) -> Pose:
-    return replace(pose, y=min(pose.y, pose.ground - FEET * pose.size))
+    return replace(pose, y=min(pose.y, _ground_under(pose)))
 
 
 def _offset(values: list[float], low: float, high: float, rng: random.Random) -> float:

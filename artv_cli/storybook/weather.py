@@ -29,7 +29,7 @@ def under(weather: Weather | None, drop: Backdrop, frames: int, generator: Gener
     if weather == "rain":
         return _over(drop.picture * 0.86, 0.9, _rain(drop, time, generator))
     if weather == "waves":
-        return (drop.picture + 0.13 * _waves(drop, time, generator) * drop.water).clamp(0, 1)
+        return (drop.picture + 0.11 * _waves(drop, time, generator) * drop.water).clamp(0, 1)
     return (drop.picture + _twinkle(drop, time, generator)).clamp(0, 1)
 
 
@@ -82,7 +82,7 @@ def _waves(drop: Backdrop, time: Tensor, generator: Generator) -> Tensor:
     top = float(drop.water[0].amax(1).nonzero()[:1].sum()) / height
     rows = ((torch.arange(height) + 0.5) / height)[:, None]
     depth = (rows - top).clamp(min=0) + 0.06
-    bend = 1.2 * smooth_noise((9, 6), (height, width), generator)
+    bend = 0.9 * smooth_noise((9, 6), (height, width), generator)
     return torch.sin(7 * depth.log() + bend - 0.6 * time)[:, None]
 
 

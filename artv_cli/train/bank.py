@@ -29,8 +29,9 @@ from torch import Tensor
 
 from artv_cli.errors import UsageError
 from artv_cli.model.codec import encode_images
-from artv_cli.storybook.captions import Random, caption
-from artv_cli.storybook.world import Script, sample_clip
+from artv_cli.storybook.captions import Random, say
+from artv_cli.storybook.script import Script
+from artv_cli.storybook.world import sample_clip
 
 Report = Callable[[str], None]
 
@@ -148,14 +149,7 @@ class Bank:
         script = self._scripts[clip]
         switched = frame >= script.switch
         continuing = not complete and (switched or (frame > 0 and rng.random() < 0.15))
-        return caption(
-            script.character,
-            script.motions[frame],
-            script.scene,
-            rng,
-            continuing=continuing,
-            after=script.motions[0] if switched else None,
-        )
+        return say(script, frame, rng, continuing=continuing)
 
 
 def _shard(file: Path) -> Iterator[tuple[Tensor, Tensor, Script]]:

@@ -126,7 +126,7 @@ def test_the_background_moves_with_camera_light_and_weather_only() -> None:
         clip = sample_clip(seed, 6)
         told = set(clip.script.motions[1:])
         moves = clip.script.weather is not None or bool(told & SURROUNDINGS)
-        assert torch.equal(clip.background[0], clip.background[-1]) != moves, clip.script
+        assert bool((clip.background != clip.background[:1]).any()) == moves, clip.script
 
 
 def test_a_panning_camera_moves_everything_the_other_way() -> None:

@@ -91,7 +91,7 @@ def _predicate(script: Script, motion: Motion, after: Motion | None, rng: Random
             phrase, _choose(sayings.SIDES.get(motion, ("away",)), rng), _adverb(script, rng)
         )
     if motion in ("up", "down"):
-        names = verbs.RISE if motion == "up" else verbs.SINK
+        names: tuple[str, ...] = verbs.RISE if motion == "up" else verbs.SINK
         if motion == "down":
             names += verbs.LAND * 2 if "land" in SCENES[script.scene].media else ()
             names += verbs.DIVE if where == "water" else ()

@@ -66,7 +66,7 @@ def poses(script: Script, pan: Sequence[float], rng: random.Random) -> list[list
     path = _path(script.motions, CHARACTERS[script.character], scene, where, speed, rng)
     paths = [path]
     if script.companion is not None:
-        still: tuple[Motion, ...] = ("still",) * len(script.motions)
+        still: list[Motion] = ["still" for _ in script.motions]
         deeds = script.motions if script.together else still
         other = _path(deeds, CHARACTERS[script.companion], scene, where, speed, rng)
         paths = _pair(path, other, script.together, rng)
@@ -94,7 +94,7 @@ def _path(
 def _start(
     motion: Motion, character: Character, scene: Scene, where: Medium | None, rng: random.Random
 ) -> Pose:
-    size = character.size * rng.uniform(0.43, 0.53)
+    size = character.size * rng.uniform(0.46, 0.56)
     if motion == "closer":
         size *= 0.6
     elif motion == "away":

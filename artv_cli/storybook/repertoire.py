@@ -46,8 +46,10 @@ def motions(character: str, scene: str) -> tuple[Motion, ...]:
     if where is None:
         return ()
     impossible: set[Motion] = {"jump", "sleep"}
-    if where in ("land", "surface"):
-        impossible = {"up", "down"} | (impossible if where == "surface" else set())
+    if where == "land":
+        impossible = {"up", "down"}
+    elif where == "surface":
+        impossible |= {"up", "down"}
     if gait_in(character, where) in _SLEEPLESS:
         impossible.add("sleep")
     if not SCENES[scene].daylight:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 
 from artv_cli.storybook.characters import CHARACTERS
 from artv_cli.storybook.repertoire import (
@@ -20,8 +20,6 @@ from artv_cli.storybook.scenes import SCENES, Weather
 
 Split = Literal["train", "held-out"]
 Pace = Literal["slowly", "steadily", "quickly"]
-
-PACES: tuple[Pace, ...] = get_args(Pace)
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,9 @@ def sample_script(seed: int, length: int, split: Split = "train") -> Script:
     weather = None
     if not told & SURROUNDINGS and SCENES[scene].weathers and rng.random() < 0.33:
         weather = rng.choice(SCENES[scene].weathers)
-    pace = rng.choice(("slowly", "quickly")) if rng.random() < 0.2 else "steadily"
+    pace: Pace = "steadily"
+    if rng.random() < 0.2:
+        pace = "slowly" if rng.random() < 0.5 else "quickly"
     deeds = (first,) * switch + (second,) * (length - switch)
     return Script(character, scene, deeds, switch, companion, together, weather, pace)
 

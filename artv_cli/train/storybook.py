@@ -5,7 +5,8 @@ Run after `artv_cli.train.vae` and `artv_cli.train.bank` (the README has the com
     torchrun --nproc-per-node 2 -m artv_cli.train.storybook --minutes 60
 
 Running it again goes on where it stopped; `--export DIR` writes the averaged weights as a model
-folder of half-precision safetensors.
+folder of half-precision safetensors. `--start-from DIR` begins with the weights of such a folder,
+also where the world has learnt new words since.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import UsageError
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
-from artv_cli.model.folder import Preferences
+from artv_cli.model.folder import ModelFolder, Preferences, find_model
 from artv_cli.model.unet import ConditionedUNet
-from artv_cli.model.weights import Model, save_model
+from artv_cli.model.weights import Model, load_model, save_model
 from artv_cli.settings import Guidance, Sampling
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
 from artv_cli.train.bank import Bank
@@ -112,6 +113,19 @@ def _unet(
     }
 
 
+def take_over(learner: Learner, folder: ModelFolder) -> None:
+    """Start from a model's weights; words that it never heard keep the states they have here."""
+    model = load_model(folder)
+    learner.networks.load_state_dict(model.networks.state_dict())
+    states = model.text.model.state_dict()
+    name = next(key for key in states if key.endswith("token_embedding.weight"))
+    known, here = model.text.tokenizer.get_vocab(), learner.text.tokenizer.get_vocab()
+    shared = sorted(known.keys() & here.keys())
+    words = learner.text.model.get_input_embeddings().weight.detach().clone()
+    words[[here[word] for word in shared]] = states[name][[known[word] for word in shared]]
+    learner.text.model.load_state_dict({**states, name: words})
+
+
 def export(trainer: Trainer, vae: AutoencoderKL, path: Path) -> None:
     """Write the averaged weights as a model folder in half precision.
 
@@ -133,11 +147,15 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/storybook"), help="state and bank")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
     parser.add_argument("--samples", type=int, default=RECIPE.samples, help="examples in all")
+    parser.add_argument("--start-from", type=Path, help="a model folder to begin with")
     parser.add_argument("--export", type=Path, help="only write the model folder there")
     options = parser.parse_args()
     vae = AutoencoderKL.from_pretrained(options.runs / "vae", use_safetensors=True)
+    learner = build_learner(vae.config.latent_channels)
+    if options.start_from:
+        take_over(learner, find_model(str(options.start_from)))
     trainer = Trainer(
-        build_learner(vae.config.latent_channels),
+        learner,
         Bank(options.runs / "bank"),
         Schedule.scaled_linear(),
         replace(RECIPE, samples=options.samples),

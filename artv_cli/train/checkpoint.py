@@ -52,10 +52,10 @@ def load_checkpoint(
             average.weights[name].copy_(file.get_tensor(f"average/{name}"))
             if f"exp_avg/{name}" in names:
                 optimizer.state[parameter] = {
-                    "step": torch.tensor(float(step)),
+                    "step": torch.tensor(float(step), device=parameter.device),
                     **{
                         moment: file.get_tensor(f"{moment}/{name}").to(
-                            memory_format=_format(parameter)
+                            parameter.device, memory_format=_format(parameter)
                         )
                         for moment in MOMENTS
                     },

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,6 +67,14 @@ class Examples:
     has_reference: Tensor
     has_anchor: Tensor
     coverage: Tensor
+
+    def to(self, device: torch.device) -> Examples:
+        """Return these examples on a device."""
+        moved: dict[str, Any] = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+        }
+        return Examples(**moved)
 
 
 def draw_examples(clips: Clips, count: int, drops: Drops, rng: np.random.Generator) -> Examples:

@@ -76,6 +76,7 @@ class Trainer:
         self, learner: Learner, clips: Clips, schedule: Schedule, recipe: Recipe, folder: Path
     ) -> None:
         self.learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = next(learner.parameters()).device
         self.clips = clips
         self.schedule = schedule
         self.recipe = recipe
@@ -118,9 +119,11 @@ class Trainer:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         examples = draw_examples(self.clips, recipe.batch_size, recipe.drops, rng)
         draw = Draw.for_examples(examples, self.schedule, recipe.max_noise_level, generator)
+        weights = self._weights(draw.timestep).to(self.device)
+        examples, draw = examples.to(self.device), draw.to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate * self._rate()
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bfloat16):
             text = self.learner.text(examples.captions)
             losses, masks = masked_diffusion_loss(
                 self.learner.networks,
@@ -131,7 +134,7 @@ class Trainer:
                 recipe.static_noise,
                 recipe.focus,
             )
-        loss = (losses * self._weights(draw.timestep)).mean()
+        loss = (losses * weights).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         average_gradients(self.learner.parameters())

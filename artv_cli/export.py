@@ -13,7 +13,7 @@ from typing import Any
 from artv_cli import __version__
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.files.input_file import read_input
-from artv_cli.files.output import remove
+from artv_cli.files.output import remove, storage_errors
 from artv_cli.image_paths import seen_from
 from artv_cli.latents import Pixels
 from artv_cli.media import video
@@ -25,7 +25,7 @@ from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampl
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 
 _FORMATS = ("", ".mp4", ".gif", ".webp", ".png")  # none: a folder
-_NOT_FOR_OTHERS = {"device", "strict"}  # of this machine or this run, not of the film
+_NOT_FOR_OTHERS = {"device", "offload", "strict"}  # of this machine or this run, not of the film
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,27 +46,10 @@ def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan) -> No
     UsageError for a format or rate that cannot be, and for a film or subtitles that artv did not
     make; StorageError for a folder that cannot be written.
     """
-    path = output.path
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # what is missing is made, where it can be
-    except OSError as error:  # a name too long, a folder that may not be entered
-        raise StorageError(
-            f"{path!s:.200} cannot be written: {error.strerror}.", "Choose another output with -o."
-        ) from None
-    video.check_output(path, plan.fps)
-    if not (output.overwrite or _is_free(path) or _is_ours(path)):
-        raise UsageError(
-            f"{path} is there already, and it is not known to be a film of artv's.",
-            "Add --yes to overwrite it, or choose another output with -o.",
-        )
-    if _cues(storyboard) and not (output.overwrite or _may_write_srt(path)):
-        raise UsageError(
-            f"{_srt_path(path)} is there already, and not as artv wrote it.",
-            "Add --yes to overwrite it, or choose another output with -o.",
-        )
-    folder = next(parent for parent in path.resolve().parents if parent.exists())
+    with storage_errors(output.path):
+        video.check_output(output.path, plan.fps)
+        _require_ours(output, storyboard)
+        folder = next(parent for parent in output.path.resolve().parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StorageError(f"{folder} cannot be written.", "Choose another output with -o.")
 
@@ -131,6 +114,21 @@ def make_recipe(
         frames_digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
         title=storyboard.title or "",
     )
+
+
+def _require_ours(output: Output, storyboard: Storyboard) -> None:
+    """Raise UsageError where a film or subtitles stand that artv did not make."""
+    path = output.path
+    if not (output.overwrite or _is_free(path) or _is_ours(path)):
+        raise UsageError(
+            f"{path} is there already, and it is not known to be a film of artv's.",
+            "Add --yes to overwrite it, or choose another output with -o.",
+        )
+    if _cues(storyboard) and not (output.overwrite or _may_write_srt(path)):
+        raise UsageError(
+            f"{_srt_path(path)} is there already, and not as artv wrote it.",
+            "Add --yes to overwrite it, or choose another output with -o.",
+        )
 
 
 def _is_free(path: Path) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from one_frame import KEY, LATENTS, PARENTS, PIXELS
 
 from artv_cli.cache import store as cache
@@ -121,6 +122,29 @@ def test_the_lock_sweeps_what_killed_processes_left_and_nothing_else(
     with store.lock():
         assert {name: (folder / name).exists() for name in names} == names
     assert not list(store.root.glob("*.tmp")) and store.get(KEY, PARENTS) is not None
+
+
+def test_where_no_lock_can_be_had_the_work_goes_on(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: Any, **__: Any) -> Any:
+        raise PermissionError
+
+    monkeypatch.setattr(FileLock, "acquire", deny)
+    with store.lock():
+        assert store.get(KEY, PARENTS) is not None
+        assert not (store.root / "lock.json").exists(), "nobody holds it"
+
+
+def test_a_store_that_cannot_be_listed_is_locked_all_the_same(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(Path, "glob", fail)
+    with store.lock():
+        assert store.get(KEY, PARENTS) is not None
 
 
 def test_a_process_of_another_user_is_alive_and_an_absurd_one_is_not(

@@ -33,7 +33,7 @@ import errno
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,7 +230,8 @@ class FrameStore:
         with contextlib.suppress(OSError):  # a store that cannot be written needs no lock
             make_folder(self.root)
         with self._lock.hold():
-            sweep((*self.root.glob("*.tmp"), *self.root.glob("frames/*/*.tmp")))
+            with contextlib.suppress(OSError):  # what cannot be listed is swept another time
+                sweep((*self.root.glob("*.tmp"), *self.root.glob("frames/*/*.tmp")))
             yield
 
     def entries(self) -> Iterator[StoredFrame]:
@@ -255,21 +256,25 @@ class FrameStore:
                 bad.append(path.name)
         return Verification(good, tuple(bad))
 
-    def prune(self, max_size: int) -> Pruned:
+    def prune(
+        self,
+        max_size: int,
+        *,
+        keep: Collection[str] = (),
+        rank: Callable[[StoredFrame], tuple[float, int]] = lambda frame: (frame.used, 0),
+    ) -> Pruned:
         """Remove quarantined files, then the frames used longest ago, until `max_size` bytes stay.
 
-        Raises StoryLocked while another process renders into the store.
+        Keys in `keep` stay; `rank` is another order, lowest first. StoryLocked while others render.
         """
         with self.lock():
-            doomed = [path for path in self.root.glob("quarantine/*") if path.is_file()]
-            freed = [_remove(path) for path in doomed]
-            kept = sorted(self.entries(), key=lambda stored: (stored.used, stored.path))
+            freed = [_remove(path) for path in self.root.glob("quarantine/*") if path.is_file()]
+            kept = sorted(self.entries(), key=lambda stored: (rank(stored), stored.path))
             size = sum(stored.size for stored in kept)
             for stored in kept:
-                if size <= max_size:
-                    break
-                freed.append(_remove(stored.path))
-                size -= freed[-1] or 0
+                if size > max_size and stored.path.stem not in keep:
+                    freed.append(_remove(stored.path))
+                    size -= freed[-1] or 0
         removed = [length for length in freed if length is not None]
         return Pruned(len(removed), sum(removed))
 

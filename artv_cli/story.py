@@ -19,37 +19,20 @@ from artv_cli.export import Output, check_output, make_recipe, write_film
 from artv_cli.history import remember
 from artv_cli.image_paths import image_paths
 from artv_cli.images import InputImage, read_image, to_pixels
-from artv_cli.latents import Pixels
+from artv_cli.inventory import keep_below
+from artv_cli.latents import Dtype, Pixels
 from artv_cli.model.folder import ModelFolder, embedded_models, find_model
+from artv_cli.observer import Observer, Work
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
 from artv_cli.recipe import Recipe
-from artv_cli.render import Frame, missing, render
-from artv_cli.settings import Settings, merge
+from artv_cli.render import missing, render
+from artv_cli.settings import Offload, Settings, merge
 from artv_cli.storyboard import Storyboard
 from artv_cli.storybook.captions import lost_words
 from artv_cli.timings import record_timings
 
 DEFAULT_MODEL = "storybook"
 CACHE_FOLDER = ".artv"
-
-
-class Observer:
-    """Whoever watches a story being made; this one does nothing."""
-
-    def warn(self, message: str) -> None:
-        """Hear about something that is odd but stops nothing."""
-
-    def planned(self, cached: int, to_render: int, anchor_images: int = 0) -> None:
-        """Hear how many frames are there, how many are to be drawn and how many images encoded."""
-
-    def loading(self, model: str) -> None:
-        """Hear that a model is being loaded, because a frame must be drawn."""
-
-    def frame(self, frame: Frame) -> None:
-        """Hear of one frame, drawn or reused."""
-
-    def encoding(self, path: Path) -> None:
-        """Hear that all frames are there and that the film is being written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +150,8 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     """Draw what is missing, write the film, and tell what was done.
 
     Every frame is kept as soon as it is made, so whatever ends this early, the same call goes on
-    from there. Raises any class of `artv_cli.errors`.
+    from there. A limit of the cache's size makes room at the cost of other stories, once the film
+    is there. Raises any class of `artv_cli.errors`.
     """
     started = time.perf_counter()
     story = open_story(request, observer)
@@ -175,11 +159,12 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     engine = functools.cache(lambda: _load_engine(story, observer))
     store = open_store(request, observer, engine)
     with store.lock():
-        lacking = missing(story.plan, store)
-        frames = sum(target.is_shown for target in lacking)
-        observer.planned(len(story.plan.frames) - frames, frames, len(lacking) - frames)
-        remember(store.root, request.storyboard, story.plan)
-        return _make_film(story, store, engine, output, observer, started)
+        observer.planned(_work(story, missing(story.plan, store)))
+        weights = str(story.model.path.absolute())
+        remember(store.root, request.storyboard, story.plan, weights, request.settings.variant)
+        report = _make_film(story, store, engine, output, observer, started)
+        _make_room(story, store, observer)
+    return report
 
 
 def export_story(request: StoryRequest, output: Output, observer: Observer) -> StoryReport:
@@ -195,7 +180,14 @@ def export_story(request: StoryRequest, output: Output, observer: Observer) -> S
 
     if lacking:
         refuse()
+    observer.planned(_work(story, lacking))
     return _make_film(story, store, refuse, output, observer, started)
+
+
+def _work(story: Story, lacking: tuple[FramePlan, ...]) -> Work:
+    storyboard = story.request.storyboard
+    prompts = tuple(segment.prompt for segment in storyboard.segments)
+    return Work(storyboard.name, prompts, story.plan, lacking)
 
 
 def _absent(story: Story, store: FrameStore, lacking: Sequence[FramePlan]) -> ArtvError:
@@ -237,23 +229,35 @@ def _make_film(
     )
 
 
+def _make_room(story: Story, store: FrameStore, observer: Observer) -> None:
+    """Prune what other stories left behind, if a setting limits the cache; never this story."""
+    limit = story.request.settings.max_cache_size
+    if limit is None:
+        return
+    ours = frozenset(target.key for target in story.plan.targets)
+    pruned = keep_below(store, limit, ours)
+    if pruned.files:
+        observer.pruned(pruned.files, pruned.size)
+
+
 def _draw(
     story: Story, store: FrameStore, engine: Callable[[], Engine], observer: Observer
 ) -> tuple[list[str], list[float]]:
     """Run the loop; return every frame's digest, and the seconds of those that were drawn."""
     digests: list[str] = []
-    drawn: list[tuple[FramePlan, float]] = []
+    drawn: list[tuple[FramePlan, float, int]] = []
     try:
         for frame in render(story.plan, store, engine, story.picture):
             digests.append(frame.entry.digest)
             if not frame.reused:
-                drawn.append((frame.plan, frame.seconds))
+                size = len(frame.entry.latents.data) + len(frame.entry.png)
+                drawn.append((frame.plan, frame.seconds, size))
             observer.frame(frame)
     finally:
         record_timings(store.root, drawn)
     for difference, count in store.foreign.items():
         observer.warn(f"{count} frames were drawn elsewhere ({difference}); --strict redraws them")
-    return digests, [seconds for _, seconds in drawn]
+    return digests, [seconds for _, seconds, _ in drawn]
 
 
 def _recipe(story: Story, output: Output, digests: list[str]) -> Recipe:
@@ -270,13 +274,38 @@ def _recipe(story: Story, output: Output, digests: list[str]) -> Recipe:
 
 
 def _load_engine(story: Story, observer: Observer) -> Engine:
-    observer.loading(story.model.name)
+    settings = story.request.settings
+    return open_engine(
+        story.model,
+        observer,
+        settings.device,
+        story.plan.dtype,
+        settings.variant,
+        offload=settings.offload or "none",
+        size=story.plan.size,
+    )
+
+
+def open_engine(
+    model: ModelFolder,
+    observer: Observer,
+    device: str | None = None,
+    dtype: Dtype | None = None,
+    variant: str | None = None,
+    *,
+    offload: Offload = "none",
+    size: tuple[int, int] | None = None,
+) -> Engine:
+    """Load a model's networks: by default where they run best, in the precision it likes."""
+    observer.loading(model.name)
     from artv_cli.artv_engine import load_engine  # torch comes with it
 
-    settings = story.request.settings
     return load_engine(
-        story.model,
-        device=settings.device or "auto",
-        dtype=story.plan.dtype,
-        variant=settings.variant,
+        model,
+        device=device or "auto",
+        dtype=dtype,
+        variant=variant,
+        offload=offload,
+        size=size,
+        warn=observer.warn,
     )

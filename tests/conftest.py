@@ -59,10 +59,14 @@ class Studio:
         return CliRunner().invoke(app, list(arguments), input=stdin)
 
     def json(self, *arguments: str) -> Any:
-        """Run a command that must succeed, with `--json`, and return what it printed."""
+        """Run a command that must succeed, with `--json`, and return what it printed last."""
+        return self.events(*arguments)[-1]
+
+    def events(self, *arguments: str) -> list[Any]:
+        """Run a command that must succeed, with `--json`, and return each line that it printed."""
         result = self.run(*arguments, "--json")
         assert result.exit_code == 0, result.stderr
-        return json.loads(result.stdout)
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def stand_in_model(
@@ -97,6 +101,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     for module in ("artv_cli.story", "artv_cli.commands.models"):
         monkeypatch.setattr(f"{module}.find_model", stand_in_model)
         monkeypatch.setattr(f"{module}.embedded_models", lambda: ["storybook"])
+    monkeypatch.setattr("artv_cli.commands.cache.find_model", stand_in_model)
     monkeypatch.setattr("artv_cli.storybook.captions.unknown_words", lambda prompt: [])
     yield studio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,9 @@ class StandInEngine:
 
     def key_frame(self, request: FrameRequest) -> Latents:
         self.calls.append(Call("key_frame", request))
+        # References and anchor are blank: how strongly they pull changes nothing.
+        guidance = replace(request.sampling.guidance, reference=0.0, anchor=0.0)
+        request = replace(request, sampling=replace(request.sampling, guidance=guidance))
         return self._latents(request.size, "key", repr(request).encode())
 
     def next_frame(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from conftest import FRAMES, Studio
+from conftest import FRAMES, STORY, Studio
+from filelock import FileLock
+from standin import StandInEngine
 
 
 def test_cache_ls_names_stories_and_environments(studio: Studio) -> None:
@@ -14,9 +19,27 @@ def test_cache_ls_names_stories_and_environments(studio: Studio) -> None:
     studio.json("story", "story.yaml")
     listed = studio.json("cache", "ls")
     assert listed["frames"] == FRAMES
-    assert listed["stories"] == [{"name": "story.yaml", "frames": FRAMES, "cached": FRAMES}]
     assert listed["environments"] == {"engine stand-in 1": FRAMES}
-    assert "story.yaml" in studio.run("cache", "ls").stdout
+    (story,) = listed["stories"]
+    assert 0 <= time.time() - story.pop("used") < 600
+    assert story == {
+        "name": "story.yaml", "frames": FRAMES, "cached": FRAMES, "bytes": listed["bytes"],
+        "environments": {"engine stand-in 1": FRAMES},
+    }  # fmt: skip
+    printed = studio.run("cache", "ls").stdout
+    assert printed.splitlines()[2].startswith("story.yaml  10      10      ")
+    assert printed.count("engine stand-in 1") == 2
+
+
+def test_cache_ls_counts_a_shared_frame_for_each_story_and_once_in_all(studio: Studio) -> None:
+    studio.write()
+    studio.write(STORY.replace("a cat jumps", "a cat sleeps"), "other.yaml")
+    studio.json("story", "story.yaml")
+    studio.json("story", "other.yaml")
+    listed = studio.json("cache", "ls")
+    assert listed["frames"] == FRAMES + 4
+    assert [story["cached"] for story in listed["stories"]] == [FRAMES, FRAMES]
+    assert sum(story["bytes"] for story in listed["stories"]) > listed["bytes"]
 
 
 def test_cache_ls_of_no_cache_is_empty_and_makes_none(studio: Studio) -> None:
@@ -47,7 +70,131 @@ def test_cache_prune_keeps_what_fits(studio: Studio, size: str, kept: int) -> No
     assert studio.json("cache", "ls")["frames"] == kept
 
 
+def rendered_at(studio: Studio, name: str, used: float) -> set[str]:
+    """Render a story of its own and say when it was used last; return the names of its frames."""
+    before = {path.name for path in Path(".artv/frames").rglob("*.artv")}
+    studio.write(STORY.replace("a cat", name), f"{name}.yaml")
+    studio.json("story", f"{name}.yaml")
+    new = [path for path in Path(".artv/frames").rglob("*.artv") if path.name not in before]
+    for path in new:
+        os.utime(path, (used, used))
+    return {path.name for path in new}
+
+
+def left() -> set[str]:
+    return {path.name for path in Path(".artv/frames").rglob("*.artv")}
+
+
+def test_cache_prune_takes_the_story_used_longest_ago_and_its_last_frames_first(
+    studio: Studio,
+) -> None:
+    old, new = rendered_at(studio, "dog", 1000.0), rendered_at(studio, "bird", 2000.0)
+    size = studio.json("cache", "ls")["bytes"]
+    studio.json("cache", "prune", "--max-size", str(size - 1))
+    assert left() > new and len(left() & old) == FRAMES - 1
+    assert studio.json("plan", "dog.yaml")["first_change"] == FRAMES, "the last frame went"
+    studio.json("cache", "prune", "--max-size", str(size // 2))
+    assert left() & old == set()
+
+
+def test_a_setting_keeps_the_cache_within_a_size_at_the_cost_of_old_stories_alone(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = rendered_at(studio, "dog", 1000.0)
+    newer = rendered_at(studio, "bird", 2000.0)
+    size = studio.json("cache", "ls")["bytes"]
+    monkeypatch.setenv("ARTV_MAX_CACHE_SIZE", str(size + 100))
+    studio.write()
+    told = studio.events("story", "story.yaml")
+    (pruned,) = [event for event in told if event["event"] == "pruned"]
+    assert pruned["files"] >= FRAMES - 1
+    assert left() & newer == newer and len(left() & old) <= 1
+    assert studio.json("plan", "story.yaml")["to_render"] == 0
+    listed = studio.json("cache", "ls")
+    assert listed["bytes"] <= listed["max_size"] == size + 100
+
+
+def test_the_story_just_rendered_stays_however_small_the_limit(studio: Studio) -> None:
+    Path("artv.toml").write_text('max_cache_size = "1kB"\n')
+    old = rendered_at(studio, "dog", 1000.0)
+    assert len(left()) == FRAMES
+    studio.write()
+    result = studio.run("story", "story.yaml")
+    assert "removed 10 files" in result.stderr
+    assert len(left()) == FRAMES and not left() & old
+    assert studio.json("plan", "story.yaml")["to_render"] == 0
+
+
+def test_cache_prune_without_a_size_keeps_the_limit_of_the_settings(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    monkeypatch.setenv("ARTV_MAX_CACHE_SIZE", "1kB")
+    assert studio.json("cache", "prune")["removed"] == FRAMES - 1
+
+
+def test_cache_prune_touches_no_story_that_is_being_rendered(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    with FileLock(".artv/lock"):
+        refused = studio.run("cache", "prune", "--max-size", "0")
+    assert refused.exit_code == 4 and "rendering into" in refused.stderr
+    assert len(left()) == FRAMES
+
+
+def test_cache_prune_of_no_cache_makes_none(studio: Studio) -> None:
+    assert studio.json("cache", "prune", "--max-size", "0") == {"removed": 0, "bytes": 0}
+    assert not Path(".artv").exists()
+
+
+# ---------------------------------------------------------------- verify --render
+
+
+def test_frames_drawn_again_are_the_same_bits(studio: Studio) -> None:
+    studio.write(f"guidance: {{reference: 0.5}}\n{STORY}")
+    studio.json("story", "story.yaml")
+    before = {path: path.read_bytes() for path in Path(".artv/frames").rglob("*.artv")}
+    told = studio.json("cache", "verify", "--render", "99")["rendered"]
+    assert (len(told["same"]), told["different"], told["foreign"]) == (FRAMES, [], 0)
+    assert before == {path: path.read_bytes() for path in Path(".artv/frames").rglob("*.artv")}
+    printed = studio.run("cache", "verify", "--render", "3").stdout
+    assert "3 frames drawn again: 3 are the same bits" in printed
+
+
+def test_frames_that_come_out_otherwise_are_named(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.engine = StandInEngine(salt="another machine that calls itself the same")
+    result = studio.run("cache", "verify", "--render", "2", "--json")
+    told = json.loads(result.stdout)["rendered"]
+    assert result.exit_code == 1
+    assert len(told["different"]) == 2 and told["same"] == []
+    assert all(name in result.stderr for name in told["different"])
+    assert studio.run("cache", "verify").exit_code == 0, "their bytes are what they were"
+
+
+def test_frames_of_other_machines_and_other_weights_are_not_compared(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    for engine in (StandInEngine(environment={"engine": "2"}), StandInEngine(fingerprint="0" * 64)):
+        studio.engine = engine
+        told = studio.json("cache", "verify", "--render", "5")["rendered"]
+        assert told == {"same": [], "different": [], "foreign": FRAMES}
+        assert "not compared" in studio.run("cache", "verify", "--render", "5").stdout
+
+
+def test_only_frames_with_all_that_they_are_made_from_are_drawn_again(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    key = studio.remembered()["frames"][4]["key"]
+    Path(f".artv/frames/{key[:2]}/{key}.artv").unlink()
+    told = studio.json("cache", "verify", "--render", "99")["rendered"]
+    assert set(told["same"]) == {f"story.yaml: frame {n}" for n in (1, 2, 3, 4, 8, 9, 10)}
+
+
 def test_cache_prune_wants_a_size(studio: Studio) -> None:
+    assert studio.run("cache", "prune").exit_code == 2
     result = studio.run("cache", "prune", "--max-size", "much")
     assert result.exit_code == 2
     assert "500MB" in result.stderr

@@ -31,11 +31,12 @@ def test_quiet_is_quiet(studio: Studio) -> None:
     assert (result.stdout, result.stderr) == ("story.mp4\n", "")
 
 
-def test_json_is_one_object_with_the_documented_fields(studio: Studio) -> None:
+def test_the_last_line_of_json_has_the_documented_fields(studio: Studio) -> None:
     studio.write()
     report = studio.json("story", "story.yaml")
     assert list(report) == [
-        "output", "frames", "rendered", "reused", "seconds", "seconds_per_frame", "frame_digests"
+        "event", "output", "frames", "rendered", "reused", "seconds", "seconds_per_frame",
+        "frame_digests",
     ]  # fmt: skip
     assert (report["frames"], report["rendered"], report["reused"]) == (FRAMES, FRAMES, 0)
     assert report["seconds"] > 0 < report["seconds_per_frame"]

@@ -22,9 +22,10 @@ FLOORS: tuple[set[str], ...] = (
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"console", "starter"},
-    {"forecast"},
+    {"events", "starter", "talk"},
+    {"forecast", "preview", "redraw"},
     {"story"},
+    {"inventory", "observer"},
     {"artv_engine", "evaluate", "export", "history", "timings", "train"},
     {"recipe", "render", "model", "storybook"},
     {"media"},
@@ -32,8 +33,9 @@ FLOORS: tuple[set[str], ...] = (
     {"keys", "plan"},
     {"diffusion", "image_paths", "images", "storyboard", "storyboard_form", "yaml_source"},
     {"model.folder"},
-    {"engine", "scalars", "settings", "wording"},
+    {"engine", "messages", "scalars", "settings", "wording"},
     {"files"},
+    {"console", "pace"},
     {"", "errors", "latents"},
 )
 MAY_IMPORT_TORCH = {

@@ -30,10 +30,6 @@ class LatentClips:
         """Return all frames of a clip: (t, c, h, w)."""
         return self.codes[clip]
 
-    def coverage(self, clip: int) -> Tensor:
-        """Return that no place counts more than another: zeros (t, 1, h, w)."""
-        return torch.zeros_like(self.codes[clip, :, :1])
-
     def caption(self, clip: int, frame: int, rng: np.random.Generator, *, complete: bool) -> str:
         """Return what happens in a frame."""
         return self.captions[clip][frame]

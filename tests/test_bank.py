@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from artv_cli.errors import UsageError
@@ -38,17 +37,6 @@ def test_a_bank_holds_the_encoded_frames_of_its_clips(folder: Path, vae: Autoenc
         assert bank.latents(index).dtype == torch.float16
         assert torch.allclose(bank.latents(index).float(), expected, atol=2e-2, rtol=2e-2)
         assert bank.script(index) == clip.script
-
-
-def test_a_bank_knows_which_latents_a_character_reaches(folder: Path) -> None:
-    bank = Bank(folder)
-    for index in (0, 7):
-        covered = bank.coverage(index).float()
-        pixels = F.interpolate(covered.flatten(0, 1)[:, None], scale_factor=8)
-        masks = sample_clip(30 + index, 8).masks
-        assert covered.shape == (8, 1, 16, 16)
-        assert (pixels >= (masks > 0.5).float()).all()
-        assert pixels.mean() < 0.5
 
 
 def test_an_interrupted_build_goes_on_with_the_missing_shard_only(

@@ -148,8 +148,5 @@ class SolidClips:
     def latents(self, clip: int) -> Tensor:
         return self.clips[clip]
 
-    def coverage(self, clip: int) -> Tensor:
-        return torch.full((len(self.clips[clip]), 1, *self.clips[clip].shape[2:]), clip % 2)
-
     def caption(self, clip: int, frame: int, rng: Any, *, complete: bool) -> str:
         return f"{'a' if complete else 'the'} cat walks"

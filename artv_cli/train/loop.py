@@ -38,8 +38,7 @@ class Recipe:
     the first steps, in which the learning rate rises; `decay_share`: the last part of the
     samples, in which it falls to zero. `loss_of` is what the squared error is measured on: the
     paper's noise (Eq. 4), or the velocity v (arXiv 2202.00512), which says more about a whole
-    picture and less about its last details; `focus` is how much more an error counts where a
-    frame shows what it is about.
+    picture and less about its last details.
     """
 
     samples: int
@@ -53,7 +52,6 @@ class Recipe:
     max_noise_level: int = 550
     static_noise: StaticNoise = "exact"
     loss_of: Literal["noise", "velocity"] = "noise"
-    focus: float = 0.0
     drops: Drops = field(default_factory=Drops)
     bfloat16: bool = True
     seed: int = 0
@@ -126,13 +124,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bfloat16):
             text = self.learner.text(examples.captions)
             losses, masks = masked_diffusion_loss(
-                self.learner.networks,
-                examples,
-                text,
-                draw,
-                self.schedule,
-                recipe.static_noise,
-                recipe.focus,
+                self.learner.networks, examples, text, draw, self.schedule, recipe.static_noise
             )
         loss = (losses * weights).mean()
         self.optimizer.zero_grad(set_to_none=True)

@@ -62,12 +62,10 @@ def masked_diffusion_loss(
     draw: Draw,
     schedule: Schedule,
     form: StaticNoise = "exact",
-    focus: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return ||eps - eps_hat||^2 per example (b,) and the mean mask of each (b,).
 
-    `text`: (b, n, context width), the text encoder's states of the examples' captions; `focus`:
-    how much more an error counts where a target shows what it is about (0 is the paper's loss).
+    `text`: (b, n, context width), the text encoder's states of the examples' captions.
     """
     level = draw.noise_level
     references = augment(examples.references, level, draw.reference_noise, schedule)
@@ -83,7 +81,5 @@ def masked_diffusion_loss(
     scales = schedule.coefficients(draw.timestep, y_t)
     static = static_noise(y_t, examples.previous, *scales, form)
     predicted = compose_noise(mask.float(), static, dynamic.float())  # Eq. 7
-    weight = 1 + focus * examples.coverage
-    error = (draw.noise - predicted).square() * weight / weight.mean()
-    loss = error.flatten(1).mean(1)  # Eq. 4
+    loss = (draw.noise - predicted).square().flatten(1).mean(1)  # Eq. 4
     return loss, mask.detach().float().flatten(1).mean(1)

@@ -55,10 +55,9 @@ RECIPE = Recipe(
     batch_size=16,
     learning_rate=3e-4,
     warmup=100,
-    decay_share=0.2,
+    decay_share=0.15,
     ema_decay=0.998,
     loss_of="velocity",
-    focus=4.0,  # a character fills a tenth of the picture and is most of the story
     max_grad_norm=4.0,
     drops=Drops(key_frames=0.6),
 )

@@ -20,13 +20,14 @@ from artv_cli.history import remember
 from artv_cli.image_paths import image_paths
 from artv_cli.images import InputImage, read_image, to_pixels
 from artv_cli.inventory import keep_below
-from artv_cli.latents import Dtype, Pixels
+from artv_cli.latents import Pixels
+from artv_cli.loading import open_engine
 from artv_cli.model.folder import ModelFolder, embedded_models, find_model
 from artv_cli.observer import Observer, Work
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
 from artv_cli.recipe import Recipe
 from artv_cli.render import missing, render
-from artv_cli.settings import Offload, Settings, merge
+from artv_cli.settings import Settings, merge
 from artv_cli.storyboard import Storyboard
 from artv_cli.storybook.captions import lost_words
 from artv_cli.timings import record_timings
@@ -114,6 +115,7 @@ def open_story(request: StoryRequest, observer: Observer) -> Story:
         size_multiple=model.size_multiple,
         sampling=liked.sampling,
         dtype=liked.dtype,
+        key_sampling=liked.key_frame,
     )
     digests = {path: image.digest for path, image in images.items()}
     plan = make_plan(storyboard, identity, digests, over=request.over, under=request.under)
@@ -283,29 +285,4 @@ def _load_engine(story: Story, observer: Observer) -> Engine:
         settings.variant,
         offload=settings.offload or "none",
         size=story.plan.size,
-    )
-
-
-def open_engine(
-    model: ModelFolder,
-    observer: Observer,
-    device: str | None = None,
-    dtype: Dtype | None = None,
-    variant: str | None = None,
-    *,
-    offload: Offload = "none",
-    size: tuple[int, int] | None = None,
-) -> Engine:
-    """Load a model's networks: by default where they run best, in the precision it likes."""
-    observer.loading(model.name)
-    from artv_cli.artv_engine import load_engine  # torch comes with it
-
-    return load_engine(
-        model,
-        device=device or "auto",
-        dtype=dtype,
-        variant=variant,
-        offload=offload,
-        size=size,
-        warn=observer.warn,
     )

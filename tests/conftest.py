@@ -10,6 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("artv", deadline=None)
+settings.load_profile("artv")
 
 STORY = """\
 title: The cat and the rocket

@@ -233,6 +233,7 @@ def test_another_autoencoder_is_named(folder: Path) -> None:
         ({"colour": "red"}, "artv.colour"),
         ({"sampling": {"steps": 8}}, "artv.sampling"),
         ({"sampling": None}, "artv.sampling"),
+        ({"key_frame": {"steps": 8}}, "artv.key_frame"),
     ],
 )
 def test_a_bad_artv_entry_is_named(folder: Path, change: dict[str, Any], where: str) -> None:
@@ -255,6 +256,14 @@ def test_defaults_that_no_user_could_ask_for_are_refused(
 ) -> None:
     edit_json(folder / INDEX, lambda index: index["artv"]["sampling"].update(change))
     assert where in complaint(folder)
+
+
+def test_key_frames_have_the_same_limits(folder: Path) -> None:
+    def wants_no_steps(index: dict[str, Any]) -> None:
+        index["artv"]["key_frame"] = {**index["artv"]["sampling"], "steps": 0}
+
+    edit_json(folder / INDEX, wants_no_steps)
+    assert "steps" in complaint(folder)
 
 
 @pytest.mark.parametrize("entry", [None, [], "artv", 1])

@@ -25,6 +25,7 @@ FLOORS: tuple[set[str], ...] = (
     {"events", "starter", "talk"},
     {"forecast", "preview", "redraw"},
     {"story"},
+    {"loading"},
     {"inventory", "observer"},
     {"artv_engine", "evaluate", "export", "history", "timings", "train"},
     {"recipe", "render", "model", "storybook"},

@@ -141,6 +141,7 @@ class _Bench:
             size_multiple=self._folder.size_multiple,
             sampling=liked.sampling,
             dtype=liked.dtype,
+            key_sampling=liked.key_frame,
         )
 
     def records(self) -> Iterator[Record]:
@@ -180,7 +181,9 @@ class _Bench:
 
     def _key(self, story: Story) -> str:
         """Digest everything that decides a record: story, model, settings, judge."""
-        how = asdict(sampling(self._way.settings, self._model.sampling))
+        model, said = self._model, self._way.settings
+        ways = (model.sampling, model.key_sampling or model.sampling)
+        how = [asdict(sampling(said, way)) for way in ways]
         return _digest(
             [
                 EPOCH,

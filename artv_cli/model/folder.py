@@ -44,7 +44,7 @@ AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 
 
 class Preferences(BaseModel):
-    """The `artv` entry of a model's index."""
+    """The `artv` entry of a model's index; `key_frame` is for frames drawn from words alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,6 +52,7 @@ class Preferences(BaseModel):
     static_noise: StaticNoise = "exact"
     dtype: Dtype = "float32"
     sampling: Sampling
+    key_frame: Sampling | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ def _preferences(index: Mapping[str, Any], file: Path, name: str) -> Preferences
     """Read the `artv` entry; its values must lie within what a user may ask for."""
     try:
         preferences = Preferences.model_validate(index["artv"])
-        Settings.model_validate({"size": preferences.size, **asdict(preferences.sampling)})
+        for sampling in (preferences.sampling, preferences.key_frame or preferences.sampling):
+            Settings.model_validate({"size": preferences.size, **asdict(sampling)})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -68,9 +68,9 @@ def test_each_segment_tells_its_first_change_and_the_parts_of_the_key_that_chang
         (part["first_change"], part["cause"], part["changed"])
         for part in studio.json("plan", "story.yaml")["segments"]
     ]
-    assert parts == [(None, None, []), (7, 7, ["prompt"]), (11, 10, ["prompt"])]
+    assert parts == [(None, None, []), (7, 7, ["prompt"]), (11, 9, ["prompt"])]
     printed = studio.run("plan", "story.yaml").stdout
-    assert "frame 11: prompt of 10" in printed
+    assert "frame 11: prompt of 9" in printed
 
 
 def test_a_segment_that_was_never_drawn_and_one_that_got_lost_are_told_so(studio: Studio) -> None:

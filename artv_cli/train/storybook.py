@@ -48,13 +48,13 @@ PREFERENCES = Preferences(
         sampler="dpmpp_2s_ancestral",
         steps=8,
         guidance=Guidance(text=1.5, reference=0.0, anchor=0.0, on="dynamic"),
-        noise_level=100,
+        noise_level=300,
     ),
     key_frame=Sampling(
         sampler="dpmpp_2s_ancestral",
         steps=20,
         guidance=Guidance(text=1.25, reference=0.0, anchor=0.0, on="dynamic"),
-        noise_level=100,
+        noise_level=300,
     ),
 )
 

@@ -204,7 +204,9 @@ def test_models_are_listed_and_shown(studio: Studio) -> None:
     assert [model["name"] for model in studio.json("models", "ls")] == ["storybook"]
     assert studio.json("models", "show", "storybook")["steps"] == 8
     assert "storybook" in studio.run("models", "ls").stdout
-    assert "sampler" in studio.run("models", "show", "storybook").stdout
+    shown = studio.run("models", "show", "storybook").stdout
+    assert "sampler" in shown
+    assert "{" not in shown, "people are not shown Python's brackets"
 
 
 def test_doctor_tells_facts_and_where_each_setting_came_from(

@@ -142,6 +142,8 @@ def _facts(model: ModelFolder) -> dict[str, Any]:
 
 
 def _told(fact: Any) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(f"{name} {_told(value)}" for name, value in fact.items())
     return ", ".join(map(str, fact)) if isinstance(fact, list) else str(fact)
 
 

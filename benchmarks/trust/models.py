@@ -18,8 +18,9 @@ from standin import story
 
 from artv_cli.export import Output
 from artv_cli.model.folder import embedded_models
+from artv_cli.observer import Observer
 from artv_cli.settings import Settings
-from artv_cli.story import Observer, StoryReport, StoryRequest, render_story
+from artv_cli.story import StoryReport, StoryRequest, render_story
 from benchmarks.trust import stories
 from benchmarks.trust.kills import Whole
 from benchmarks.trust.proof import Check, expect, randoms

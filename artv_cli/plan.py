@@ -27,6 +27,7 @@ from artv_cli.keys import (
     next_frame_ingredients,
 )
 from artv_cli.latents import Dtype
+from artv_cli.model.folder import ModelFolder
 from artv_cli.settings import Sampling, Settings, merge, sampling
 from artv_cli.storyboard import FrameAnchor, Segment, Storyboard
 from artv_cli.storyboard_form import DEFAULT_FPS
@@ -48,6 +49,19 @@ class ModelIdentity:
     sampling: Sampling
     dtype: Dtype
     key_sampling: Sampling | None = None
+
+    @classmethod
+    def of(cls, model: ModelFolder) -> ModelIdentity:
+        """Return the identity of a model folder, with the defaults that it prefers."""
+        liked = model.preferences
+        return cls(
+            fingerprint=model.fingerprint,
+            size=liked.size,
+            size_multiple=model.size_multiple,
+            sampling=liked.sampling,
+            dtype=liked.dtype,
+            key_sampling=liked.key_frame,
+        )
 
 
 @dataclass(frozen=True)

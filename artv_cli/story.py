@@ -108,15 +108,7 @@ def open_story(request: StoryRequest, observer: Observer) -> Story:
         path: read_image(storyboard.folder / path, storyboard.folder)
         for path in image_paths(storyboard)
     }
-    liked = model.preferences
-    identity = ModelIdentity(
-        fingerprint=model.fingerprint,
-        size=liked.size,
-        size_multiple=model.size_multiple,
-        sampling=liked.sampling,
-        dtype=liked.dtype,
-        key_sampling=liked.key_frame,
-    )
+    identity = ModelIdentity.of(model)
     digests = {path: image.digest for path, image in images.items()}
     plan = make_plan(storyboard, identity, digests, over=request.over, under=request.under)
     if request.fingerprint not in (None, model.fingerprint):

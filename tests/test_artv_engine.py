@@ -290,13 +290,7 @@ STORY = story(
 @pytest.fixture(scope="module")
 def plan(folder: Path) -> RenderPlan:
     model = find_model(str(folder))
-    identity = ModelIdentity(
-        fingerprint=model.fingerprint,
-        size=model.preferences.size,
-        size_multiple=model.size_multiple,
-        sampling=model.preferences.sampling,
-        dtype=model.preferences.dtype,
-    )
+    identity = ModelIdentity.of(model)
     return make_plan(STORY, identity, {"rocket.png": "a" * 64})
 
 

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from artv_cli.commands.options import TalkOptions
-from artv_cli.console import emit_json, emit_table, say
+from artv_cli.console import emit_json, emit_table
 from artv_cli.files.output import write_text
 from artv_cli.model.folder import find_model
 from artv_cli.story import DEFAULT_MODEL
+from artv_cli.talk import Talk
 
 _HEADERS = ("figure", "bar", "measured", "95 %", "")
 
@@ -74,7 +75,7 @@ def storybook(
         ways=read_ways(vary or []),
         command=shlex.join(["artv", *sys.argv[1:]]),
     )
-    tell = _hush if talk.quiet else say
+    tell = Talk(quiet=talk.quiet).say
     report = evaluate(evaluation, lambda one: load_engine(one, device=device), tell)
     write_text(out, report.to_markdown())
     tell(f"written to {out}")
@@ -83,7 +84,3 @@ def storybook(
         return
     figures = report.variants[0].figures
     emit_table(_HEADERS, ((f.name, str(f.bar), *told(f)) for f in figures))
-
-
-def _hush(message: str) -> None:
-    """Say nothing."""

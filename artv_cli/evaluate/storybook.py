@@ -134,15 +134,7 @@ class _Bench:
         self._evaluation, self._way, self._ledger, self._say = evaluation, way, ledger, say
         self._folder = way.folder(evaluation.model)
         self._engine = functools.cache(lambda: load_engine(self._folder))
-        liked = self._folder.preferences
-        self._model = ModelIdentity(
-            fingerprint=self._folder.fingerprint,
-            size=liked.size,
-            size_multiple=self._folder.size_multiple,
-            sampling=liked.sampling,
-            dtype=liked.dtype,
-            key_sampling=liked.key_frame,
-        )
+        self._model = ModelIdentity.of(self._folder)
 
     def records(self) -> Iterator[Record]:
         """Yield a record for every story, from the ledger where it has one."""

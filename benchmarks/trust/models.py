@@ -48,13 +48,15 @@ def model_kills(seed: int, folder: Path) -> Iterator[Check]:
 
 
 def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> int:
+    complaint = home.with_name(f"{home.name}.txt")
     landed = 0
     while landed < _MOST_KILLS:
-        child = fork(partial(_film, model, home))
+        child = fork(partial(_film_alone, model, home), complaint)
         time.sleep(rng.uniform(0, whole.seconds))
         os.kill(child, signal.SIGKILL)
         code = wait(child)
-        expect(code in (0, -signal.SIGKILL), f"the child ended with {code}")
+        if code not in (0, -signal.SIGKILL):
+            raise AssertionError(f"the child ended with {code}: {complaint.read_text()}")
         expect(not (found := disturbances(home / ".artv")), f"{found}")
         if code == 0:
             break
@@ -63,6 +65,12 @@ def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> in
     expect(report.frame_digests == whole.frames, "other frames")
     expect(stories.picture_digest(report.output) == whole.pictures, "another film")
     return landed
+
+
+def _film_alone(model: str, home: Path) -> None:
+    """Make the film in a forked child, where torch cannot be called from a second thread."""
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # transformers reads weights in threads otherwise
+    _film(model, home)
 
 
 def _film(model: str, home: Path) -> StoryReport:

@@ -117,8 +117,8 @@ def picture_digest(film: Path) -> str:
 def fork(work: Callable[[], object], complaint: Path | None = None) -> int:
     """Run `work` in a child process and return its id.
 
-    The child ends as the command line would: 0, or the exit code of what was raised; UNEXPECTED,
-    told in the file `complaint`, where it is no error that artv tells a person about.
+    The child ends as the command line would: 0, or the exit code of what was raised; UNEXPECTED
+    where that is no error that artv tells a person about. The file `complaint` tells what it was.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: none runs
@@ -129,10 +129,10 @@ def fork(work: Callable[[], object], complaint: Path | None = None) -> int:
     try:
         work()
         code = 0
-    except (ArtvError, KeyboardInterrupt) as error:
-        code = exit_code(error)
     except BaseException as error:
-        if complaint is not None:
+        if isinstance(error, ArtvError | KeyboardInterrupt):
+            code = exit_code(error)
+        if complaint is not None and not complaint.exists():
             complaint.write_text(_where(error))
     finally:
         os._exit(code)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from artv_cli.storybook.characters import CHARACTERS, SCENES, medium, motions
-from artv_cli.storybook.motion import poses
+from artv_cli.storybook.motion import CELL, STEP, poses
 from artv_cli.storybook.scenery import background
 from artv_cli.storybook.world import Script, compose, held_out, sample_clip, sample_script
 
@@ -137,6 +137,19 @@ def test_most_frames_show_the_character() -> None:
         )
         shown += [0 < pose.x < 1 and 0 < pose.y < 1 for pose in path]
     assert sum(shown) > 0.93 * len(shown)
+
+
+def test_nine_paths_in_ten_lie_on_the_grid() -> None:
+    on_grid = []
+    for seed in range(300):
+        rng = random.Random(seed)
+        path = poses(
+            ("right",) * 4 + ("left",) * 4, CHARACTERS["cat"], SCENES["meadow"], "land", rng
+        )
+        on_grid.append(all((pose.x / STEP).is_integer() for pose in path))
+        if on_grid[-1]:
+            assert (path[0].x / CELL).is_integer() and (path[0].ground / CELL).is_integer()
+    assert 0.85 < sum(on_grid) / len(on_grid) < 0.95
 
 
 def test_held_out_combinations_are_a_tenth_and_never_trained_on() -> None:

@@ -29,7 +29,7 @@ from artv_cli.storybook.characters import (
     medium,
     motions,
 )
-from artv_cli.storybook.motion import Pose, poses
+from artv_cli.storybook.motion import PERIOD, Pose, poses
 from artv_cli.storybook.scenery import background
 
 SIZE = (128, 128)  # height, width in pixels
@@ -168,7 +168,7 @@ def _warp(strip: Tensor, path: list[Pose], largest: float, size: tuple[int, int]
     itself then only halves them at most.
     """
     height, width = size
-    sprites = strip[[pose.phase % len(strip) for pose in path]].float() / 255
+    sprites = strip[[pose.phase * len(strip) // PERIOD % len(strip) for pose in path]].float() / 255
     side = min(SPRITE, math.ceil(largest))
     sprites = F.interpolate(sprites, size=(side, side), mode="bilinear", antialias=True)
     sprites = F.pad(sprites, (2, 2, 2, 2))  # a transparent rim: edges stay soft when magnified

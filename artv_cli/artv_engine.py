@@ -254,6 +254,8 @@ def _resolve_device(name: str) -> str:
 
 
 def _device_name(device: str) -> str:
-    if device.startswith("cuda"):
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.backends.cpu.get_cpu_capability()})" if device == "cpu" else device
+    """Return the kind of a device and which one it is: the same card, however it was asked for."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.backends.cpu.get_cpu_capability()})" if kind == "cpu" else kind

@@ -3,7 +3,7 @@
 ::
 
     0 done   1 failed   2 usage or storyboard   3 model missing or unusable
-    4 another process holds the story   5 no space or output not writable   130 interrupted
+    4 another process holds the cache   5 no space or output not writable   130 interrupted
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from artv_cli import __version__
 from artv_cli.commands import cache, doctor, evaluate, models, render, storyboard
 from artv_cli.commands.options import grouped, with_signature
 from artv_cli.console import drop_stdout, emit, say
-from artv_cli.errors import ArtvError, ModelError, StorageError, StoryLocked, UsageError
+from artv_cli.errors import ArtvError, CacheLocked, ModelError, StorageError, UsageError
 from artv_cli.messages import message, same_command
 
 EXIT_CODES: dict[type[BaseException], int] = {
     UsageError: 2,
     ModelError: 3,
-    StoryLocked: 4,
+    CacheLocked: 4,
     StorageError: 5,
     ArtvError: 1,
     KeyboardInterrupt: 130,

@@ -25,7 +25,7 @@ from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampl
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 
 _FORMATS = ("", ".mp4", ".gif", ".webp", ".png")  # none: a folder
-_NOT_FOR_OTHERS = {"device", "offload", "strict"}  # of this machine or this run, not of the film
+NOT_FOR_OTHERS = {"device", "offload", "strict"}  # of this machine or this run, not of the film
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +201,7 @@ def _complete(storyboard: Storyboard, over: Settings, under: Settings) -> Storyb
         for segment in storyboard.segments
     )
     film = _only(
-        merge(over, storyboard.settings, under), set(FilmSettings.model_fields) - _NOT_FOR_OTHERS
+        merge(over, storyboard.settings, under), set(FilmSettings.model_fields) - NOT_FOR_OTHERS
     )
     return storyboard.model_copy(update={"segments": segments, "settings": film})
 
@@ -212,10 +212,12 @@ def _only(settings: Settings, names: set[str]) -> Settings:
 
 def _in_force(storyboard: Storyboard, plan: RenderPlan, model: ModelFolder) -> dict[str, Any]:
     """Return the film's settings as JSON values, the model's own defaults included."""
+    said, liked = storyboard.settings, model.preferences
     return {
         "size": list(plan.size),
         "fps": str(plan.fps),
         "dtype": plan.dtype,
-        "seed": storyboard.settings.seed or DEFAULT_SEED,
-        **asdict(sampling(storyboard.settings, model.preferences.sampling)),
+        "seed": said.seed or DEFAULT_SEED,
+        **asdict(sampling(said, liked.sampling)),
+        "key_frame": asdict(sampling(said, liked.key_frame or liked.sampling)),
     }

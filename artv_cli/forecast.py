@@ -128,8 +128,10 @@ def _entry_size(story: Story, store: FrameStore) -> int:
     measured = expected_bytes(store.root, story.plan.frames[-1])
     if measured is not None:
         return measured
-    width, height = story.plan.size
-    return story.model.latent_bytes((width, height)) + round(width * height * 3 * _PNG_SHARE)
+    plan = story.plan
+    width, height = plan.size
+    png = round(width * height * 3 * _PNG_SHARE)
+    return story.model.latent_bytes(plan.size, plan.dtype) + png
 
 
 def _free_bytes(folder: Path) -> int:

@@ -47,7 +47,7 @@ def keep_below(store: FrameStore, max_size: int, keep: Collection[str] = ()) -> 
     """Remove frames until at most `max_size` bytes stay: the story used longest ago goes first.
 
     Of a story the last frames go first, since those before them are what others may begin with.
-    Frames whose keys are in `keep` stay, whatever they take. Raises StoryLocked while another
+    Frames whose keys are in `keep` stay, whatever they take. Raises CacheLocked while another
     process renders into the store.
     """
     stored = {frame.path.stem: frame for frame in store.entries()}

@@ -60,7 +60,7 @@ TABLE: Mapping[str, Row] = dict(
         _own(errors.ImageError, "Name another picture; `artv check FILE` looks at them all."),
         _own(errors.UsageError, "See what can be said: `artv --help`."),
         _own(errors.ModelError, "See which models there are: `artv models ls`."),
-        _own(errors.StoryLocked, "Wait until it is done, then type the same again: `{again}`."),
+        _own(errors.CacheLocked, "Wait until it is done, then type the same again: `{again}`."),
         _own(
             errors.StorageError, "Make room, `artv cache prune --max-size 2GB`, or free the disk."
         ),
@@ -107,7 +107,9 @@ TABLE: Mapping[str, Row] = dict(
             "torch.OutOfMemoryError",
             Row(
                 "the device has no memory left: {message}",
-                "Finished frames are kept; close other programs, or try `{again} --dtype float16`.",
+                "Finished frames are kept. Close other programs, or let parts of the model wait in"
+                " main memory, which changes no frame: `{again} --offload model`, and if that is"
+                " not enough, --offload sequential.",
                 ArtvError,
             ),
         ),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from artv_cli.cache.store import FrameStore
 from artv_cli.engine import Engine
-from artv_cli.errors import ArtvError
+from artv_cli.errors import ArtvError, ImageError
 from artv_cli.export import Output, check_output, make_recipe, write_film
 from artv_cli.history import remember
 from artv_cli.image_paths import image_paths
@@ -25,7 +25,7 @@ from artv_cli.loading import open_engine
 from artv_cli.model.folder import ModelFolder, embedded_models, find_model
 from artv_cli.observer import Observer, Work
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
-from artv_cli.recipe import Recipe
+from artv_cli.recipe import Precedent, Recipe
 from artv_cli.render import missing, render
 from artv_cli.settings import Settings, merge
 from artv_cli.storyboard import Storyboard
@@ -42,14 +42,14 @@ class StoryRequest:
 
     `over` (flags) wins over the storyboard, `under` (environment, files) fills what it leaves
     open. `home` is the folder whose `.artv` keeps the frames, unless a setting names a cache;
-    `fingerprint` that of the model with which the film was made before, if it was.
+    `precedent` says how the film was made before, if it was.
     """
 
     storyboard: Storyboard
     home: Path
     over: Settings = field(default_factory=Settings)
     under: Settings = field(default_factory=Settings)
-    fingerprint: str | None = None
+    precedent: Precedent | None = None
 
     @property
     def settings(self) -> Settings:
@@ -97,26 +97,38 @@ class StoryReport:
 def open_story(request: StoryRequest, observer: Observer) -> Story:
     """Find the model, read the images, lay out every frame; nothing is drawn.
 
-    Raises UsageError and ModelError: what is wrong with a request shows here, before the first
-    second of work.
+    Raises ModelError, ImageError for all images together, and UsageError: what is wrong with a
+    request shows here, before the first second of work.
     """
     storyboard, settings = request.storyboard, request.settings
     model = find_model(
         settings.model or DEFAULT_MODEL, settings.revision, settings.variant, _model_home(request)
     )
-    images = {
-        path: read_image(storyboard.folder / path, storyboard.folder)
-        for path in image_paths(storyboard)
-    }
+    if request.precedent is not None:
+        model = request.precedent.followed_by(model)
+    images = _read_images(storyboard)
     identity = ModelIdentity.of(model)
     digests = {path: image.digest for path, image in images.items()}
     plan = make_plan(storyboard, identity, digests, over=request.over, under=request.under)
-    if request.fingerprint not in (None, model.fingerprint):
+    if request.precedent is not None and request.precedent.fingerprint != model.fingerprint:
         observer.warn(f"{storyboard.name} was made by other weights: its frames will differ")
     if model.name in embedded_models():
         for loss in lost_words(segment.prompt for segment in storyboard.segments):
             observer.warn(f"the {model.name} model {loss}")
     return Story(request, model, images, plan)
+
+
+def _read_images(storyboard: Storyboard) -> dict[str, InputImage]:
+    images, problems = {}, []
+    for path in image_paths(storyboard):
+        try:
+            images[path] = read_image(storyboard.folder / path, storyboard.folder)
+        except ImageError as error:
+            problems.append(error)
+    if problems:
+        *others, last = problems
+        raise ImageError("\n".join([*map(str, others), last.message]), last.remedy)
+    return images
 
 
 def _model_home(request: StoryRequest) -> Path:

@@ -78,7 +78,7 @@ def stand_in_model(
     name: str, revision: object = None, variant: object = None, folder: Path | None = None
 ) -> Any:
     """Return the model folder whose frames the stand-in engine draws."""
-    from standin import MODEL
+    from standin import KEY_SAMPLING, MODEL
 
     from artv_cli.model.folder import ModelFolder, Preferences
 
@@ -87,7 +87,7 @@ def stand_in_model(
         path=(folder or Path()) / name,
         is_relative=name.startswith("."),
         fingerprint=MODEL.fingerprint,
-        preferences=Preferences(size=MODEL.size, sampling=MODEL.sampling),
+        preferences=Preferences(size=MODEL.size, sampling=MODEL.sampling, key_frame=KEY_SAMPLING),
         size_multiple=MODEL.size_multiple,
         autoencoder="AutoencoderKL",
         latent_channels=4,

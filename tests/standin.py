@@ -22,6 +22,8 @@ SAMPLING = Sampling(
     guidance=Guidance(text=3.0, reference=0.25, anchor=0.25, on="dynamic"),
     noise_level=200,
 )
+# How the stand-in model folder likes its key frames; `MODEL` has no such wish.
+KEY_SAMPLING = replace(SAMPLING, steps=20, guidance=replace(SAMPLING.guidance, text=1.25))
 MODEL = ModelIdentity(
     fingerprint="f" * 64, size=(32, 16), size_multiple=8, sampling=SAMPLING, dtype="float32"
 )

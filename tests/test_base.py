@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 from conftest import Studio
 from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from tiny_base import SIDE, UNET, save_as_ldm, tiny_base
 
@@ -77,23 +78,45 @@ def test_a_single_file_predicts_what_is_said(pristine: Path, single: Path) -> No
     assert (base.prediction, base.size) == ("v_prediction", (768, 768))
 
 
+HUB = [
+    "model_index.json", "everything.safetensors", "everything.ckpt", "unet/config.json",
+    "unet/weights.safetensors", "unet/weights.bin", "unet/weights.fp16.safetensors",
+    "safety_checker/model.safetensors",
+]  # fmt: skip
+
+
 def test_a_hub_id_is_fetched_part_by_part_without_pickles_and_other_precisions(
     pristine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, Any] = {}
+    fetched = hub(monkeypatch, pristine)
+    assert find_base(DEFAULT_BASE, revision="abc").path == pristine
+    # Next to its folders a hub repository may hold single files of several gigabytes.
+    unet = {"unet/config.json", "unet/weights.safetensors"}
+    index = "model_index.json"
+    assert fetched == [("abc", {index}), ("abc", {index, *unet})]
+    find_base(DEFAULT_BASE, variant="fp16")
+    assert fetched[-1] == (None, {index, *unet, "unet/weights.fp16.safetensors"})
 
-    def fetch(name: str, **how: Any) -> str:
-        asked.update(name=name, **how)
-        return str(pristine)
+
+def test_a_hub_id_of_another_family_is_refused_before_its_weights_are_fetched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = hub(monkeypatch, folder)
+    edit_json(folder / "model_index.json", _class_name="StableDiffusionXLPipeline")
+    assert "holds a StableDiffusionXLPipeline" in complaint("someone/else")
+    assert fetched == [(None, {"model_index.json"})]
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[tuple[str | None, set[str]]]:
+    """Let `folder` stand in for the hub; return what is fetched: revision, and which of `HUB`."""
+    fetched: list[tuple[str | None, set[str]]] = []
+
+    def fetch(name: str, *, revision: str | None, **how: Any) -> str:
+        fetched.append((revision, set(filter_repo_objects(HUB, **how))))
+        return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    assert find_base(DEFAULT_BASE, revision="abc").path == pristine
-    assert (asked["name"], asked["revision"]) == (DEFAULT_BASE, "abc")
-    assert "unet/*.safetensors" in asked["allow_patterns"]
-    # Next to its folders a hub repository may hold single files of several gigabytes.
-    assert "*.safetensors" not in asked["allow_patterns"]
-    assert not [p for p in asked["allow_patterns"] if p.endswith(("bin", "ckpt", "py"))]
-    assert "*.fp16.*" in asked["ignore_patterns"]
+    return fetched
 
 
 class Gone(RepositoryNotFoundError):
@@ -192,7 +215,7 @@ def rename(ending: str) -> Callable[[Path], object]:
         (lambda file: file.write_bytes(b""), "is not a safetensors file, or is cut short"),
         (lambda file: file.write_bytes(b"\xff" * 1000), "is not a safetensors file"),
         (rename(".bin"), "may be a pickle, which artv never opens"),
-        (rename(".fp16.safetensors"), "say --variant"),
+        (rename(".fp16.safetensors"), "weights.fp16.safetensors: say --variant fp16."),
         (Path.unlink, "holds no safetensors weights"),
     ],
     ids=["truncated", "empty", "no safetensors", "pickle", "variant", "gone"],
@@ -264,6 +287,11 @@ def test_options_that_mean_nothing_here_are_usage_errors(pristine: Path, single:
     for how in ({"prediction": "epsilon"}, {"tokenizer": "x"}):
         with pytest.raises(UsageError, match="is for a single file"):
             find_base(str(pristine), **how)
+    for how in ({"revision": "abc"}, {"variant": "fp16"}):
+        with pytest.raises(UsageError, match="is for a .*hub id, and .* is none"):
+            find_base(str(single), tokenizer=str(pristine), **how)
+    with pytest.raises(UsageError, match="--revision is for a hub id, and .* is none"):
+        find_base(str(pristine), revision="abc")
     with pytest.raises(UsageError, match="--prediction: 'image' is unknown"):
         find_base(str(single), prediction="image")
 

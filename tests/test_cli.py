@@ -40,7 +40,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     ("name", "code"),
     [
         ("ArtvError", 1), ("EncodeError", 1), ("RenderError", 1), ("UsageError", 2),
-        ("StoryboardError", 2), ("ImageError", 2), ("ModelError", 3), ("StoryLocked", 4),
+        ("StoryboardError", 2), ("ImageError", 2), ("ModelError", 3), ("CacheLocked", 4),
         ("StorageError", 5),
     ],
 )  # fmt: skip

@@ -7,11 +7,14 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import FRAMES, STORY, Studio
+from conftest import FRAMES, STORY, Studio, stand_in_model
 from filelock import FileLock
 from standin import StandInEngine
+
+from artv_cli.errors import UsageError
 
 
 def test_cache_ls_names_stories_and_environments(studio: Studio) -> None:
@@ -193,6 +196,42 @@ def test_only_frames_with_all_that_they_are_made_from_are_drawn_again(studio: St
     assert set(told["same"]) == {f"story.yaml: frame {n}" for n in (1, 2, 3, 4, 8, 9, 10)}
 
 
+def test_frames_are_drawn_again_with_the_offload_of_the_settings(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def load_engine(*model: Any, **how: Any) -> Any:
+        asked.append(how)
+        return studio.engine
+
+    studio.write()
+    studio.json("story", "story.yaml")
+    monkeypatch.setattr(sys.modules["artv_cli.artv_engine"], "load_engine", load_engine)
+    studio.json("cache", "verify", "--render", "1")
+    monkeypatch.setenv("ARTV_OFFLOAD", "model")
+    studio.json("cache", "verify", "--render", "1")
+    assert [how["offload"] for how in asked] == ["none", "model"]
+
+
+@pytest.mark.parametrize("talk", [(), ("--json",)])
+def test_what_was_verified_is_told_even_where_nothing_can_be_drawn_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, talk: tuple[str, ...]
+) -> None:
+    def refuse(*model: Any, **how: Any) -> Any:
+        raise UsageError("there is no device 'cuda' here", "Leave it out.")
+
+    studio.write()
+    studio.json("story", "story.yaml")
+    monkeypatch.setattr(sys.modules["artv_cli.artv_engine"], "load_engine", refuse)
+    result = studio.run("cache", "verify", "--render", "1", *talk)
+    assert result.exit_code == 2 and "no device 'cuda'" in result.stderr
+    if talk:
+        assert json.loads(result.stdout) == {"cache": ".artv", "good": FRAMES, "bad": []}
+    else:
+        assert result.stdout == f".artv: {FRAMES} frames are good, 0 were not\n"
+
+
 def test_cache_prune_wants_a_size(studio: Studio) -> None:
     assert studio.run("cache", "prune").exit_code == 2
     result = studio.run("cache", "prune", "--max-size", "much")
@@ -209,6 +248,18 @@ def test_models_are_listed_and_shown(studio: Studio) -> None:
     assert "{" not in shown, "people are not shown Python's brackets"
 
 
+def test_a_variant_of_a_model_is_shown(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def find(name: str, variant: str | None = None) -> Any:
+        asked.append(variant)
+        return stand_in_model(name)
+
+    monkeypatch.setattr("artv_cli.commands.models.find_model", find)
+    studio.json("models", "show", "./model", "--variant", "fp16")
+    assert asked == ["fp16"]
+
+
 def test_doctor_tells_facts_and_where_each_setting_came_from(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,3 +270,19 @@ def test_doctor_tells_facts_and_where_each_setting_came_from(
     assert facts["device"].startswith("torch cannot be imported")
     assert {"artv", "python", "platform", "torch", "ffmpeg", "cache", "free disk"} < set(facts)
     assert "setting steps" in studio.run("doctor").stdout
+
+
+def test_doctor_tells_of_settings_that_cannot_be_read_and_goes_on(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    Path("artv.toml").write_text('steps = "many"\ncolour = 1\n')
+    (studio.folder / "config" / "artv").mkdir(parents=True)
+    (studio.folder / "config" / "artv" / "config.toml").write_text("steps = 9\n")
+    monkeypatch.setenv("ARTV_SIZE", "huge")
+    facts = studio.json("doctor")
+    assert facts["settings"]["steps"].startswith("9 (")
+    broken = facts["unusable settings"]
+    assert "ARTV_SIZE" in broken and "artv.toml: steps" in broken and "artv.toml: colour" in broken
+    printed = studio.run("doctor")
+    assert printed.exit_code == 0 and "unusable settings" in printed.stdout

@@ -37,6 +37,15 @@ def test_plan_says_in_words_what_it_would_take(studio: Studio) -> None:
     assert lines[5].startswith("to render: about 0 s, ")
 
 
+def test_check_tells_of_every_image_at_once(studio: Studio) -> None:
+    (studio.folder / "dog.png").write_text("no picture")
+    studio.write(f"image: cat.png\n{STORY}    anchor: dog.png\n")
+    result = studio.run("check", "story.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cat.png" in result.stderr
+    assert "dog.png is not a PNG, JPEG or WebP image.\n  Save it as one of these." in result.stderr
+
+
 def test_plan_of_a_finished_story_has_nothing_to_say_about_changes(studio: Studio) -> None:
     studio.write()
     studio.json("story", "story.yaml")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FRAMES, STORY, Studio
+from conftest import FRAMES, STORY, Studio, stand_in_model
 from PIL import Image
 from standin import KilledEngine, StandInEngine
 
@@ -123,6 +125,57 @@ def test_a_film_renders_again_from_its_recipe_whatever_is_set_around_it(
     again = studio.json("story", "story.mp4", "-o", "again.mp4")
     assert again["rendered"] == 0
     assert again["frame_digests"] == first["frame_digests"]
+
+
+def test_a_film_made_again_draws_as_its_model_did_then_whatever_the_model_likes_now(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.write(STORY.replace("    frames: 4", "    start: cut\n    frames: 4\n    steps: 5"))
+    first = studio.json("story", "story.yaml", "-o", "one.gif")
+
+    def changed(*which: Any, **how: Any) -> Any:
+        model = stand_in_model(*which, **how)
+        other = replace(model.preferences.sampling, steps=3, noise_level=1)
+        likes = {"sampling": other, "key_frame": replace(other, steps=4)}
+        return replace(model, preferences=model.preferences.model_copy(update=likes))
+
+    monkeypatch.setattr("artv_cli.story.find_model", changed)
+    assert studio.json("plan", "story.yaml")["to_render"] == FRAMES
+    for film, again in (("one.gif", "two.gif"), ("two.gif", "three.gif")):
+        report = studio.json("story", film, "-o", again)
+        assert (report["rendered"], report["frame_digests"]) == (0, first["frame_digests"])
+    one, two, three = (read_recipe(Path(f"{name}.gif")) for name in ("one", "two", "three"))
+    assert two == three and one.settings == two.settings
+
+
+def test_a_film_of_a_version_that_kept_no_key_frame_sampling_draws_them_as_the_model_likes(
+    studio: Studio,
+) -> None:
+    studio.write()
+    first = studio.json("story", "story.yaml", "-o", "film.gif")
+    recipe = json.loads(Path("film.gif.json").read_text())
+    del recipe["settings"]["key_frame"]
+    Path("old.json").write_text(json.dumps(recipe))
+    assert studio.json("story", "old.json")["frame_digests"] == first["frame_digests"]
+
+
+def test_a_flag_overrules_a_recipe_for_every_frame(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", "film.gif")
+    again = studio.json("story", "film.gif", "--steps", "2", "-o", "again.gif")
+    assert again["rendered"] == FRAMES
+    assert {call.request.sampling.steps for call in studio.engine.drawn[FRAMES:]} == {2}
+
+
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"colour": 1}, 3, "x"])
+def test_a_recipe_with_settings_that_nobody_knows_is_refused(studio: Studio, bad: object) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", "film.gif")
+    recipe = json.loads(Path("film.gif.json").read_text())
+    recipe["settings"]["key_frame"] = bad
+    Path("odd.json").write_text(json.dumps(recipe))
+    result = studio.run("story", "odd.json")
+    assert result.exit_code == 2 and "settings that artv does not know" in result.stderr
 
 
 def test_a_contact_sheet_carries_its_recipe_too(studio: Studio) -> None:

@@ -39,14 +39,9 @@ END = f"frame {FRAMES_LONG}"
 
 
 def run(ledger: Path, engine: ReplayEngine | None = None, **more: Any) -> Report:
-    evaluation = Evaluation(
-        model=replay_model(),
-        judge=JUDGE,
-        ledger=ledger,
-        segments=SEGMENTS,
-        frames_long=FRAMES_LONG,
-        **more,
-    )
+    known: dict[str, Any] = {"model": replay_model(), "judge": JUDGE, "ledger": ledger}
+    how_much = {"segments": SEGMENTS, "frames_long": FRAMES_LONG}
+    evaluation = Evaluation(**(known | how_much | more))
     return evaluate(evaluation, lambda _: engine or ReplayEngine(STORIES), lambda _: None)
 
 
@@ -102,6 +97,28 @@ def test_other_settings_and_another_judge_are_not_answered_from_the_ledger(tmp_p
     # 200 is the model's own level: only level 0 had to be drawn.
     assert len(ledger.read_text().splitlines()) == 2 * kept
     assert "## The same under other settings" in report.to_markdown()
+
+
+def test_another_precision_is_not_answered_from_the_ledger(tmp_path: Path) -> None:
+    ledger = tmp_path / "a.jsonl"
+    run(ledger)
+    model = replay_model()
+    halves = model.preferences.model_copy(update={"dtype": "bfloat16"})
+    engine = ReplayEngine(STORIES)
+    report = run(ledger, engine, model=replace(model, preferences=halves))
+    assert engine.drawn
+    assert report.facts["precision"] == "bfloat16"
+
+
+def test_the_page_tells_how_key_frames_were_drawn_too(tmp_path: Path) -> None:
+    model = replay_model()
+    liked = model.preferences
+    more = replace(liked.sampling, steps=77)
+    other = replace(model, preferences=liked.model_copy(update={"key_frame": more}))
+    facts = run(tmp_path / "a.jsonl", model=other).facts
+    assert f"steps: {liked.sampling.steps}" in facts["inference"]
+    assert "steps: 77" in facts["inference, key frames"]
+    assert "steps: 77" in run(tmp_path / "a.jsonl", model=other).to_markdown()
 
 
 def test_ways_are_one_for_each_value() -> None:
@@ -201,7 +218,12 @@ def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayEng
     """The command's surroundings, with an engine that replays and a judge that knows."""
     engine = ReplayEngine(STORIES)
     monkeypatch.chdir(tmp_path)
-    loader = SimpleNamespace(load_engine=lambda *model, **how: engine)
+
+    def load_engine(*model: Any, warn: Any, **how: Any) -> ReplayEngine:
+        warn("memory will be short")
+        return engine
+
+    loader = SimpleNamespace(load_engine=load_engine)
     monkeypatch.setitem(sys.modules, "artv_cli.artv_engine", loader)
     monkeypatch.setattr("artv_cli.commands.evaluate.find_model", lambda name: replay_model())
     monkeypatch.setattr("artv_cli.evaluate.verdict.load_judge", lambda folder: JUDGE)
@@ -223,6 +245,23 @@ def test_the_command_prints_the_table_and_writes_the_page(ready: ReplayEngine) -
     assert "No bars are missed." in page
     assert "fingerprint" in page and "engine replay 1" in page
     assert Path("pages/story.jsonl").exists()
+
+
+def test_the_command_says_that_it_loads_and_what_the_engine_warns_of(ready: ReplayEngine) -> None:
+    said = command("--out", "page.md").stderr
+    assert f"loading {replay_model().name}\n" in said
+    assert "warning: memory will be short\n" in said
+
+
+@pytest.mark.parametrize("out", ["verdicts.jsonl", "."])
+def test_the_page_is_never_written_over_the_verdicts_or_a_folder(
+    ready: ReplayEngine, out: str
+) -> None:
+    Path("verdicts.jsonl").write_text("")
+    result = command("--out", out)
+    assert result.exit_code == 2
+    assert f"--out {out} is" in result.stderr and "Traceback" not in result.stderr
+    assert not ready.drawn and not Path("verdicts.jsonl").read_text()
 
 
 def test_the_command_prints_one_json_object(ready: ReplayEngine) -> None:

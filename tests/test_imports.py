@@ -1,4 +1,4 @@
-"""The rooms of the house (DESIGN §2): imports point downward, and torch stays out of the hall."""
+"""The rooms of the house: imports point downward, and torch stays out of the hall."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from artv_cli.evaluate.truth import (
 )
 from artv_cli.evaluate.verdict import CONFIG, WEIGHTS, count_classes, load_judge
 from artv_cli.storybook.characters import motions
-from artv_cli.storybook.world import held_out
+from artv_cli.storybook.world import held_out, sample_clip, world_digest
 
 TINY = JudgeRecipe(width=8, windows=2, clips=4, fresh=1, warmup=1)
 TOY = JudgeRecipe(width=8, windows=24, rate=1e-2, warmup=5, ema=0.8)
@@ -71,7 +71,7 @@ def test_the_judge_learns_a_toy_world_of_three_by_three_by_three_to_the_last_win
 def test_every_parameter_learns() -> None:
     training = JudgeTraining(TOY, ToyWorld(), THREE)
     training.train_step()
-    still = [name for name, p in training.network.named_parameters() if not p.grad.abs().any()]
+    still = [name for name, p in training.module.named_parameters() if not p.grad.abs().any()]
     assert not still
 
 
@@ -104,10 +104,12 @@ def test_a_saved_judge_is_read_back_and_one_of_another_world_is_refused(tmp_path
     assert judge.fingerprint == load_judge(tmp_path).fingerprint
 
     config = json.loads((tmp_path / CONFIG).read_text())
-    config["classes"]["scene"].append("atlantis")
-    (tmp_path / CONFIG).write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="another world"):
-        load_judge(tmp_path)
+    assert config.pop("world") == world_digest()
+    here = {"world": world_digest(), "classes": config["classes"] | {"scene": ["atlantis"]}}
+    for other in (config, config | {"world": "0" * 64}, config | here):
+        (tmp_path / CONFIG).write_text(json.dumps(other))
+        with pytest.raises(ModelError, match="another world"):
+            load_judge(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["missing", "config", "weights"])
@@ -160,7 +162,8 @@ def test_the_test_windows_are_of_combinations_that_training_never_shows() -> Non
 def test_foreground_is_what_is_drawn_over_the_background() -> None:
     truth = sample_truth(3, 4, "train")
     assert 0 < truth.foreground.float().mean() < 0.6
-    rest = (truth.frames - truth.background).abs().amax(1, keepdim=True)[~truth.foreground]
+    background = sample_clip(3, 4).background
+    rest = (truth.frames - background).abs().amax(1, keepdim=True)[~truth.foreground]
     assert rest.max() <= 0.1001
 
 

@@ -88,6 +88,15 @@ def test_the_remedy_is_the_least_change_that_would_fit(
     assert lack is not None and remedy in lack.remedy
 
 
+def test_no_remedy_on_a_cpu_is_to_offload(demand: Demand) -> None:
+    halves = replace(demand, dtype="bfloat16", offload="model")
+    for free in range(0, demand.total, demand.total // 8):
+        lack = shortage(demand, "cpu", free)
+        assert lack is not None and "--offload" not in lack.remedy
+    lack = shortage(demand, "cuda", halves.total)
+    assert lack is not None and "--offload" in lack.remedy
+
+
 def test_where_nothing_helps_a_smaller_size_or_another_device_is_named(demand: Demand) -> None:
     lack = shortage(demand, "cuda", SPARE // 2)
     assert lack is not None and "--size" in lack.remedy and "--device" in lack.remedy

@@ -108,6 +108,12 @@ def test_what_others_raise_is_one_sentence_that_names_the_thing_and_what_to_type
     assert "artv " in said.remedy
 
 
+def test_advice_where_memory_is_short_changes_no_frame() -> None:
+    _, remedy = told(OutOfMemoryError("CUDA out of memory."))
+    assert f"`{AGAIN} --offload model`" in remedy and "--offload sequential" in remedy
+    assert "--dtype" not in remedy
+
+
 # ---------------------------------------------------------------- every place that raises
 
 

@@ -199,6 +199,15 @@ def test_the_disk_estimate_is_that_of_the_frames_which_are_there(studio: Studio)
     assert 3 * min(sizes) <= told.estimate.bytes <= 3 * max(sizes)
 
 
+def test_the_disk_is_guessed_in_the_precision_of_the_plan(studio: Studio) -> None:
+    def guess(dtype: str) -> int:
+        story = opened(settings=Settings.model_validate({"dtype": dtype}))
+        return forecast(story, open_store(story.request, Observer())).estimate.bytes
+
+    latents = 7 * 4 * (32 // 8) * (16 // 8)  # frames, channels, width, height
+    assert guess("float32") - guess("float16") == latents * 2
+
+
 # ---------------------------------------------------------------- history
 
 

@@ -1,14 +1,24 @@
 """The procedural world: its clips, and the ground truth that comes with them."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 
+from artv_cli.storybook import motion as paths
+from artv_cli.storybook import scenery
 from artv_cli.storybook.characters import CHARACTERS, SCENES, medium, motions
 from artv_cli.storybook.motion import CELL, STEP, poses
 from artv_cli.storybook.scenery import background
-from artv_cli.storybook.world import Script, compose, held_out, sample_clip, sample_script
+from artv_cli.storybook.world import (
+    Script,
+    compose,
+    held_out,
+    sample_clip,
+    sample_script,
+    world_digest,
+)
 
 
 def _film(character: str, motion: str, scene: str, length: int = 8, seed: int = 0):
@@ -39,7 +49,7 @@ def test_a_clip_has_the_shapes_and_ranges_that_it_promises() -> None:
         assert clip.frames.shape == (7, 3, 128, 128) and clip.frames.abs().max() <= 1
         assert clip.masks.shape == (7, 1, 128, 128)
         assert 0 <= clip.masks.min() and clip.masks.max() <= 1
-        assert clip.boxes.shape == (7, 4) and clip.background.shape == (3, 128, 128)
+        assert clip.background.shape == (3, 128, 128)
         assert len(clip.captions) == len(clip.script.motions) == 7
 
 
@@ -164,7 +174,13 @@ def test_held_out_combinations_are_a_tenth_and_never_trained_on() -> None:
             assert held_out(judged.character, motion, judged.scene)
 
 
-def test_boxes_bound_the_masks() -> None:
-    clip = sample_clip(11, 8)
-    for mask, (x0, y0, x1, y1) in zip(clip.masks[:, 0] > 0.5, clip.boxes.tolist(), strict=True):
-        assert mask.sum() == mask[y0:y1, x0:x1].sum()
+def test_the_digest_is_that_of_one_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = world_digest.__wrapped__
+    assert digest() == world_digest()
+    with monkeypatch.context() as other:
+        other.setattr(paths, "STEP", 0.7 * STEP)
+        assert digest() != world_digest()
+    with monkeypatch.context() as other:
+        snow = scenery.LOOKS["snow"]
+        other.setitem(scenery.LOOKS, "snow", replace(snow, ground=snow.sky))
+        assert digest() != world_digest()

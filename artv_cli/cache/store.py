@@ -8,6 +8,8 @@
       quarantine/                files that failed a check, kept for whoever wonders why
       lock                       held by the process that renders
       lock.json                  who that is: {"host", "pid", "started"}; true only while locked
+      stories/                   what was last rendered of each storyboard (`artv_cli.history`)
+      timings.json               what a frame cost here (`artv_cli.timings`)
 
 Promises, each with its test:
 
@@ -37,6 +39,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from artv_cli.cache.cache_lock import CacheLock
 from artv_cli.cache.entry import (
     BadEntry,
     Entry,
@@ -46,7 +49,6 @@ from artv_cli.cache.entry import (
     make_entry,
     pack_entry,
 )
-from artv_cli.cache.story_lock import StoryLock
 from artv_cli.errors import StorageError
 from artv_cli.files.durable import DENIED, NO_SPACE, commit, make_folder, sweep
 from artv_cli.latents import Latents, Pixels
@@ -111,7 +113,7 @@ class FrameStore:
         self._warn = warn
         self._warned: set[Path] = set()
         self._served: Counter[frozenset[tuple[str, str]]] = Counter()
-        self._lock = StoryLock(self.root)
+        self._lock = CacheLock(self.root)
 
     def path(self, key: str) -> Path:
         """Return where the entry of a key stands, or would stand."""
@@ -223,7 +225,7 @@ class FrameStore:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the store while rendering into it: others raise StoryLocked, naming this process.
+        """Hold the store while rendering into it: others raise CacheLocked, naming this process.
 
         Nested calls are free. What killed processes left half written is swept away.
         """
@@ -265,7 +267,7 @@ class FrameStore:
     ) -> Pruned:
         """Remove quarantined files, then the frames used longest ago, until `max_size` bytes stay.
 
-        Keys in `keep` stay; `rank` is another order, lowest first. StoryLocked while others render.
+        Keys in `keep` stay; `rank` is another order, lowest first. CacheLocked while others render.
         """
         with self.lock():
             freed = [_remove(path) for path in self.root.glob("quarantine/*") if path.is_file()]

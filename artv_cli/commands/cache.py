@@ -77,14 +77,19 @@ def verify(
     settings, listener = _settings(cache), Talk(quiet=talk.quiet)
     store = _store(settings, listener)
     found = store.verify()
-    again = _redrawn(store, settings, render, listener) if render else None
-    if talk.json:
-        drawn = {} if again is None else {"rendered": vars(again)}
-        emit_json({"cache": str(store.root), "good": found.good, "bad": list(found.bad), **drawn})
-    else:
+    told: dict[str, Any] = {"cache": str(store.root), **vars(found)}
+    if not talk.json:
         emit_prose(f"{store.root}: {found.good} frames are good, {len(found.bad)} were not")
-        if again is not None:
-            emit_prose(_compared(again))
+    again = None
+    try:
+        if render:
+            again = _redrawn(store, settings, render, listener)
+            told["rendered"] = vars(again)
+    finally:  # what was verified is told even where no frame can be drawn
+        if talk.json:
+            emit_json(told)
+    if again is not None and not talk.json:
+        emit_prose(_compared(again))
     _fail_on(found, again, store)
 
 
@@ -162,9 +167,8 @@ def _ago(used: float | None) -> str:
 
 def _redrawn(store: FrameStore, settings: Settings, count: int, observer: Observer) -> Redrawing:
     def open_it(model: str, variant: str | None, dtype: Any) -> Engine:
-        return open_engine(
-            find_model(model, None, variant), observer, settings.device, dtype, variant
-        )
+        folder, offload = find_model(model, None, variant), settings.offload or "none"
+        return open_engine(folder, observer, settings.device, dtype, variant, offload=offload)
 
     return redraw(store, count, open_it, Random())
 

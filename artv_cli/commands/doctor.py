@@ -13,8 +13,9 @@ import psutil
 
 from artv_cli import __version__
 from artv_cli.commands.options import TalkOptions
-from artv_cli.commands.sources import config_files, surroundings
+from artv_cli.commands.sources import config_files, settings_sources
 from artv_cli.console import emit_json, emit_table, file_size
+from artv_cli.errors import UsageError
 from artv_cli.settings import Settings, explain, merge
 from artv_cli.story import CACHE_FOLDER
 
@@ -27,8 +28,10 @@ def doctor(talk: TalkOptions) -> None:
     artv doctor
     artv doctor --json
     """
-    layers = surroundings(Path())
+    layers, broken = _settings()
     facts = dict(_facts(merge(*layers.values())))
+    if broken:
+        facts["unusable settings"] = "; ".join(broken)
     said = {
         name: f"{setting.value} ({setting.source})" for name, setting in explain(layers).items()
     }
@@ -37,6 +40,17 @@ def doctor(talk: TalkOptions) -> None:
         return
     settings = ((f"setting {name}", text) for name, text in said.items())
     emit_table(("", ""), [*facts.items(), *settings])
+
+
+def _settings() -> tuple[dict[str, Settings], list[str]]:
+    """Return the settings around this folder by source, and what is wrong with the others."""
+    layers, broken = {}, []
+    for source, read in settings_sources(Path()).items():
+        try:
+            layers[source] = read()
+        except UsageError as error:  # a doctor is asked because something is broken
+            broken += error.message.splitlines()
+    return layers, broken
 
 
 def _facts(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,9 @@ import typer
 
 from artv_cli.commands.options import TalkOptions
 from artv_cli.console import emit_json, emit_table
+from artv_cli.errors import UsageError
 from artv_cli.files.output import write_text
+from artv_cli.loading import open_engine
 from artv_cli.model.folder import find_model
 from artv_cli.story import DEFAULT_MODEL
 from artv_cli.talk import Talk
@@ -59,28 +61,39 @@ def storybook(
     Verdicts are kept beside the page, in a .jsonl file: the same command goes
     on where a stopped one left off.
     """
+    ledger = _ledger(out)
     folder = find_model(model)
-    from artv_cli.artv_engine import load_engine  # torch comes with all of these
-    from artv_cli.evaluate.report import told
+    from artv_cli.evaluate.report import told  # torch comes with all of these
     from artv_cli.evaluate.storybook import Evaluation, evaluate, read_ways
     from artv_cli.evaluate.verdict import load_judge
 
     evaluation = Evaluation(
         model=folder,
         judge=load_judge(judge),
-        ledger=out.with_suffix(".jsonl"),
+        ledger=ledger,
         segments=segments,
         frames_long=frames_long,
         seed=seed,
         ways=read_ways(vary or []),
         command=shlex.join(["artv", *sys.argv[1:]]),
     )
-    tell = Talk(quiet=talk.quiet).say
-    report = evaluate(evaluation, lambda one: load_engine(one, device=device), tell)
+    listener = Talk(quiet=talk.quiet)
+    report = evaluate(evaluation, lambda one: open_engine(one, listener, device), listener.say)
     write_text(out, report.to_markdown())
-    tell(f"written to {out}")
+    listener.say(f"written to {out}")
     if talk.json:
         emit_json({"output": str(out), **report.to_json()})
         return
     figures = report.variants[0].figures
     emit_table(_HEADERS, ((f.name, str(f.bar), *told(f)) for f in figures))
+
+
+def _ledger(page: Path) -> Path:
+    """Return where the verdicts are kept; UsageError where the page cannot stand beside them."""
+    if page.is_dir():
+        raise UsageError(f"--out {page} is a folder", "Name a file in it, as in storybook.md.")
+    if page.suffix.lower() == ".jsonl":
+        raise UsageError(
+            f"--out {page} is where the verdicts are kept", "Name the page, as in storybook.md."
+        )
+    return page.with_suffix(".jsonl")

@@ -40,13 +40,16 @@ def show(
         str, typer.Argument(help="An embedded model, a model folder, or a hub id.", metavar="NAME")
     ],
     talk: TalkOptions,
+    variant: Annotated[
+        str | None, typer.Option(help="Variant of the weight files, such as fp16.", metavar="NAME")
+    ] = None,
 ) -> None:
     """Show what a model is, what it does when nothing is said, and what the embedded one knows.
 
     artv models show storybook
     artv models show ./my-model --json
     """
-    facts = _facts(find_model(name))
+    facts = _facts(find_model(name, variant=variant))
     if talk.json:
         emit_json(facts)
     else:

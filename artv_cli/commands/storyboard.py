@@ -71,7 +71,8 @@ def check(file: Source, frames: FrameOptions, talk: TalkOptions) -> None:
 
     artv check story.yaml
 
-    Every problem is told at once, each with its line and column.
+    Every problem of the storyboard is told at once, with its line and column;
+    then a problem of its model, or all those of its images.
     """
     story = open_story(story_request(file, frames.settings()), Talk(quiet=talk.quiet))
     plan = story.plan

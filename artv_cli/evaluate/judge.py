@@ -12,7 +12,6 @@ and 95 % of the motions it is good enough to judge.
 from __future__ import annotations
 
 import argparse
-import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +26,8 @@ from artv_cli.evaluate.network import JudgeNetwork
 from artv_cli.evaluate.pool import Batch, ClipPool, Examples, held_out_windows
 from artv_cli.evaluate.truth import PARTS, Part
 from artv_cli.evaluate.verdict import count_classes, save_judge
-from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
-from artv_cli.train.ema import WeightAverage
-from artv_cli.train.parallel import agree, average_gradients, join
+from artv_cli.train.parallel import agree, join
+from artv_cli.train.training import Training
 
 Report = Callable[[str], None]
 REQUIRED: Mapping[Part, float] = {"character": 0.99, "scene": 0.99, "motion": 0.95}
@@ -56,49 +54,26 @@ class JudgeRecipe:
     seed: int = 0
 
 
-class JudgeTraining:
-    """A judge that is being trained: weights, their average, optimiser and step."""
+class JudgeTraining(Training[JudgeNetwork]):
+    """A judge that is being trained on examples."""
 
     def __init__(
         self, recipe: JudgeRecipe, examples: Examples, classes: Mapping[Part, int]
     ) -> None:
         self.recipe, self.examples = recipe, examples
         torch.manual_seed(recipe.seed)
-        self.network = JudgeNetwork(classes, recipe.width)
-        self.average = WeightAverage(self.network, recipe.ema)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), recipe.rate, weight_decay=recipe.weight_decay
+        network = JudgeNetwork(classes, recipe.width)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), recipe.rate, weight_decay=recipe.weight_decay
         )
-        self.step = 0
+        super().__init__(network, optimizer, recipe.ema)
 
     def train_step(self) -> Tensor:
         """Take one step; return its loss and the accuracy of each part, (4,)."""
-        recipe = self.recipe
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.rate * min(1.0, (self.step + 1) / recipe.warmup)
-        loss, right = judge_loss(self.network, self.examples.batch(self.step), recipe.foreground)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(self.network.parameters())
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.average.update(self.network, self.step)
-        self.step += 1
+        recipe, batch = self.recipe, self.examples.batch(self.step)
+        loss, right = judge_loss(self.module, batch, recipe.foreground)
+        self.learn(loss, recipe.rate * min(1.0, (self.step + 1) / recipe.warmup))
         return torch.cat([loss.detach()[None], right.float().mean(0)])
-
-    def averaged(self) -> JudgeNetwork:
-        """Return a copy of the network that holds the averaged weights."""
-        network = copy.deepcopy(self.network)
-        self.average.copy_to(network)
-        return network.eval()
-
-    def save(self, file: Path) -> None:
-        """Write the whole state, so that training can go on from it."""
-        save_checkpoint(file, self.network, self.average, self.optimizer, self.step)
-
-    def load(self, file: Path) -> None:
-        """Take up the state that `save` wrote for the same recipe."""
-        self.step = load_checkpoint(file, self.network, self.average, self.optimizer)
 
 
 def judge_loss(network: JudgeNetwork, batch: Batch, weight: float) -> tuple[Tensor, Tensor]:

@@ -24,8 +24,6 @@ from artv_cli.evaluate.truth import WINDOW, Names
 from artv_cli.evaluate.verdict import Judge
 from artv_cli.latents import Pixels
 
-STILL = 40.0  # dB between the first and the last background of a clip that holds still
-
 
 @dataclass(frozen=True)
 class Record:
@@ -33,10 +31,9 @@ class Record:
 
     `told` is what was asked for last and `seen` what the judge named in the last 16 frames,
     `early` in the first 16 of a long story. `background` in dB, of the last frame against the
-    first, None where the world's own background moves (weather, a camera motion) or is hidden;
-    `sharpness` and `motion` as generated and in ground truth; `reconstruction` in dB, of a given
-    picture; `masks` the mean mask at each sampling step's timestep, noisiest first;
-    `environment` what the engine tells of versions and device.
+    first, None where it is hidden; `sharpness` and `motion` as generated and in ground truth;
+    `reconstruction` in dB, of a given picture; `masks` the mean mask at each sampling step's
+    timestep, noisiest first; `environment` what the engine tells of versions and device.
     """
 
     key: str
@@ -74,7 +71,7 @@ def measure(
         told=story.truth.names[-1],
         seen=judge.name(last),
         early=judge.name(frames[:WINDOW]) if story.kind == "long" else None,
-        background=_background(story, frames, judge),
+        background=_background(frames, judge),
         sharpness=(_sharpness(last, judge), _sharpness(truth, judge)),
         motion=(motion_magnitude(last), motion_magnitude(truth)),
         reconstruction=None if story.image is None else psnr(frames[:1], story.truth.frames[:1]),
@@ -88,9 +85,7 @@ def _sharpness(frames: Tensor, judge: Judge) -> float:
     return gradient_energy(frames, judge.foreground(frames))
 
 
-def _background(story: Story, frames: Tensor, judge: Judge) -> float | None:
-    if psnr(story.truth.background[:1], story.truth.background[-1:]) < STILL:
-        return None
+def _background(frames: Tensor, judge: Judge) -> float | None:
     first, last = frames[:1], frames[-1:]
     return background_psnr(last, first, judge.foreground(last), judge.foreground(first))
 

@@ -172,7 +172,7 @@ class _Bench:
         )
 
     def _key(self, story: Story) -> str:
-        """Digest everything that decides a record: story, model, settings, judge."""
+        """Digest everything that decides a record: story, model, precision, settings, judge."""
         model, said = self._model, self._way.settings
         ways = (model.sampling, model.key_sampling or model.sampling)
         how = [asdict(sampling(said, way)) for way in ways]
@@ -180,8 +180,9 @@ class _Bench:
             [
                 EPOCH,
                 story.digest,
-                self._model.fingerprint,
-                self._model.size,
+                model.fingerprint,
+                model.dtype,
+                model.size,
                 how,
                 self._evaluation.judge.fingerprint,
             ]
@@ -194,6 +195,7 @@ def _digest(content: Any) -> str:
 
 def _facts(evaluation: Evaluation, records: Sequence[Record]) -> dict[str, str]:
     model, scores = evaluation.model, evaluation.judge.scores
+    liked = model.preferences
     environments = {
         ", ".join(f"{name} {value}" for name, value in record.environment.items()): None
         for record in records
@@ -201,8 +203,10 @@ def _facts(evaluation: Evaluation, records: Sequence[Record]) -> dict[str, str]:
     return {
         "command": f"`{evaluation.command}`",
         "model": f"{model.name}, fingerprint {model.fingerprint[:16]}",
-        "inference": sampling_text(asdict(model.preferences.sampling)),
-        "static noise": model.preferences.static_noise,
+        "inference": sampling_text(asdict(liked.sampling)),
+        "inference, key frames": sampling_text(asdict(liked.key_frame or liked.sampling)),
+        "precision": liked.dtype,
+        "static noise": liked.static_noise,
         "judge": f"fingerprint {evaluation.judge.fingerprint[:16]}; on held-out ground truth: "
         + ", ".join(f"{part} {scores[part]:.1%}" for part in PARTS),
         "stories": f"seed {evaluation.seed}, combinations that were never trained on",

@@ -49,39 +49,30 @@ class Truth:
     """A clip as the evaluation sees it.
 
     `frames` (t, 3, h, w) in [-1, 1]; `foreground` (t, 1, h, w) bool, all that is drawn over the
-    background, shadows too; `background` (t, 3, h, w) or (1, 3, h, w) in [-1, 1]; `captions` and
-    `names` one for each frame.
+    background, shadows too; `captions` and `names` one for each frame.
     """
 
     frames: Tensor
     foreground: Tensor
-    background: Tensor
     captions: tuple[str, ...]
     names: tuple[Names, ...]
 
     def part(self, first: int, last: int) -> Truth:
         """Return the frames from `first` up to, not including, `last`."""
         here = slice(first, last)
-        background = self.background if len(self.background) == 1 else self.background[here]
         return Truth(
-            self.frames[here],
-            self.foreground[here],
-            background,
-            self.captions[here],
-            self.names[here],
+            self.frames[here], self.foreground[here], self.captions[here], self.names[here]
         )
 
 
 def sample_truth(seed: int, length: int, split: Split, size: tuple[int, int] = SIZE) -> Truth:
     """Return the ground truth of a clip of `size` (h, w): a pure function of its arguments."""
     clip = sample_clip(seed, length, size, split)
-    background = clip.background if clip.background.ndim == 4 else clip.background[None]
-    differs = (clip.frames - background).abs().amax(1, keepdim=True) > VISIBLE
+    differs = (clip.frames - clip.background).abs().amax(1, keepdim=True) > VISIBLE
     script = clip.script
     return Truth(
         frames=clip.frames,
         foreground=differs | (clip.masks > 0.5),
-        background=background,
         captions=clip.captions,
         names=tuple(Names(script.character, script.scene, motion) for motion in script.motions),
     )

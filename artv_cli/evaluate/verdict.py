@@ -1,7 +1,7 @@
 """A trained judge: names who does what where in 16 frames, and tells foreground from background.
 
-A judge is a folder with `judge.safetensors` and `judge.json`: the classes, the width, and what it
-scored on ground truth when it was saved.
+A judge is a folder with `judge.safetensors` and `judge.json`: the world's digest and its classes,
+the width, and what it scored on ground truth when it was saved.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from artv_cli.errors import ModelError
 from artv_cli.evaluate.network import JudgeNetwork
 from artv_cli.evaluate.truth import CLASSES, PARTS, Names, Part
 from artv_cli.files.durable import commit, make_folder
-from artv_cli.storybook.world import SIZE
+from artv_cli.storybook.world import SIZE, world_digest
 
 WEIGHTS, CONFIG = "judge.safetensors", "judge.json"
 REACH = 8  # pixels by which a foreground grows: what is drawn ends softly, and cells are coarse
@@ -79,7 +79,7 @@ def save_judge(
 ) -> None:
     """Write a judge, each file whole or not at all; `facts` hold its `scores`."""
     make_folder(folder)
-    config = {"classes": CLASSES, "width": width, **facts}
+    config = {"world": world_digest(), "classes": CLASSES, "width": width, **facts}
     half = {name: weight.half().contiguous() for name, weight in weights.items()}
     commit(folder / WEIGHTS, save(half))
     commit(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
@@ -96,7 +96,8 @@ def load_judge(folder: Path) -> TrainedJudge:
         ) from None
     try:
         facts = json.loads(config)
-        if facts["classes"] != {part: list(CLASSES[part]) for part in PARTS}:
+        known = facts["classes"], facts.get("world")
+        if known != ({part: list(CLASSES[part]) for part in PARTS}, world_digest()):
             raise ModelError(
                 f"the judge in {folder} knows another world than this one",
                 "Train one in an empty folder.",

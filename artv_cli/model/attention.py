@@ -2,7 +2,7 @@
 
 The text and the anchor do not change between denoising steps, so their keys and values are
 computed by `keys_values` when a frame's conditions are prepared, and only the queries are
-computed in a step (DESIGN §5). The weights stay where diffusers put them.
+computed in a step. The weights stay where diffusers put them.
 
 Legend: b batch, n query tokens, m context tokens, d width, c channels, h w latent size.
 """

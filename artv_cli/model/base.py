@@ -16,7 +16,7 @@ from typing import Any
 from diffusers import UNet2DConditionModel
 
 from artv_cli.errors import ModelError, UsageError
-from artv_cli.model.folder import INDEX, PARTS, read_json, weight_files
+from artv_cli.model.folder import INDEX, PARTS, download, read_json, require_weights
 from artv_cli.model.header import read_header
 from artv_cli.model.ldm import ldm_configs
 from artv_cli.model.weights import PREDICTIONS, prediction_of, schedule_of
@@ -101,16 +101,22 @@ def find_base(
     UsageError for an option that means nothing here.
     """
     path = Path(name).expanduser()
-    if os.path.isfile(path):
+    is_file, is_folder = os.path.isfile(path), os.path.isdir(path)
+    for option, value, kind, is_meant in (
+        ("revision", revision, "hub id", not is_file and not is_folder),
+        ("variant", variant, "folder or a hub id", not is_file),
+        ("prediction", prediction, "single file", is_file),
+        ("tokenizer", tokenizer, "single file", is_file),
+    ):
+        if value is not None and not is_meant:
+            raise UsageError(f"--{option} is for a {kind}, and {name} is none.", "Leave it out.")
+    if is_file:
         base = _file(name, path, prediction or "epsilon", tokenizer or DEFAULT_BASE)
     else:
-        for option, value in (("prediction", prediction), ("tokenizer", tokenizer)):
-            if value is not None:
-                raise UsageError(
-                    f"--{option} is for a single file, and {name} is none.", "Leave it out."
-                )
-        folder = path if os.path.isdir(path) else _from_hub(name, revision, variant, *BASE_PARTS)
-        base = _folder(name, folder, variant)
+        if not is_folder:
+            _require_pipeline(name, _from_hub(name, revision, variant))  # the index alone
+            path = _from_hub(name, revision, variant, *BASE_PARTS)
+        base = _folder(name, path, variant)
     try:
         _require_family(base)
     except (KeyError, TypeError, ValueError) as error:
@@ -120,16 +126,21 @@ def find_base(
     return base
 
 
-def _folder(name: str, path: Path, variant: str | None) -> Base:
+def _require_pipeline(name: str, path: Path) -> None:
+    """Refuse what its index calls another pipeline."""
     index = read_json(path / INDEX, name)
     kind = "an artv model already" if "artv" in index else f"a {index.get('_class_name')}"
     if index.get("_class_name") != PIPELINE:
         raise ModelError(
             f"{name} holds {kind}; ART·V starts from Stable Diffusion 2.1 and its kin", _SOURCES
         )
+
+
+def _folder(name: str, path: Path, variant: str | None) -> Base:
+    _require_pipeline(name, path)
     configs = {part: _config(path, part, name) for part in BASE_PARTS}
     for part in WEIGHTED:
-        for file in _weights(path, part, name, variant):
+        for file in require_weights(path, part, name, variant):
             read_header(file, name)
     return Base(name, path, configs, path / "tokenizer", variant)
 
@@ -142,20 +153,6 @@ def _config(path: Path, part: str, name: str) -> dict[str, Any]:
             f"A complete base has {', '.join(BASE_PARTS)}; fetch it again.",
         )
     return read_json(file, name)
-
-
-def _weights(path: Path, part: str, name: str, variant: str | None) -> list[Path]:
-    files = weight_files(path, part, variant)
-    if files:
-        return files
-    others = sorted(f.name for f in (path / part).iterdir() if f.name != BASE_PARTS[part])
-    if any(other.endswith(".safetensors") for other in others):
-        hint = f"There is {others[0]}: say --variant."
-    elif others:
-        hint = f"{others[0]} may be a pickle, which artv never opens: convert it to safetensors."
-    else:
-        hint = "Fetch the base again."
-    raise ModelError(f"{name}: {part}/ holds no safetensors weights", hint)
 
 
 def _file(name: str, path: Path, prediction: str, tokenizer: str) -> Base:
@@ -186,18 +183,12 @@ def _is_tokenizer(folder: Path) -> bool:
 
 
 def _from_hub(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"there is no base {name!r}", _SOURCES)
-    endings = ("json", "txt", "safetensors")
-    wanted = [INDEX, *(f"{part}/*.{ending}" for part in parts for ending in endings)]
-    others = [] if variant else ["*.fp16.*", "*.non_ema.*"]
     try:
-        folder = snapshot_download(
-            name, revision=revision, allow_patterns=wanted, ignore_patterns=others
-        )
+        return download(name, revision, variant, *parts)
     except GatedRepoError:
         raise ModelError(
             f"the base {name!r} is only for those who accepted its terms",
@@ -211,7 +202,6 @@ def _from_hub(name: str, revision: str | None, variant: str | None, *parts: str)
             f"{name!r} could not be fetched from the hub: {told}",
             "Check the connection; without one, name a folder or a .safetensors file.",
         ) from None
-    return Path(folder)
 
 
 def _why_gone(name: str) -> str:

@@ -96,19 +96,19 @@ def shortage(demand: Demand, device: str, free: int) -> Shortage | None:
     return Shortage(
         is_certain=demand.weights > free,
         message=f"the model {demand.model.name} needs {need}, and {device} has {_size(free)} free",
-        remedy=_remedy(demand, free),
+        remedy=_remedy(demand, device, free),
     )
 
 
-def _remedy(demand: Demand, free: int) -> str:
+def _remedy(demand: Demand, device: str, free: int) -> str:
     """Return the least change with which the model would fit."""
-    for flags, other in _others(demand):
+    for flags, other in _others(demand, device):
         if other.total <= free:
             return f"{flags} would fit: about {_size(other.total)}."
     return "Take a smaller --size, close what else uses the memory, or name another --device."
 
 
-def _others(demand: Demand) -> Iterator[tuple[str, Demand]]:
+def _others(demand: Demand, device: str) -> Iterator[tuple[str, Demand]]:
     """Yield what else could be asked, the least loss first."""
     halves: list[tuple[str, Demand]] = [("", demand)]
     if demand.dtype == "float32":
@@ -118,7 +118,8 @@ def _others(demand: Demand) -> Iterator[tuple[str, Demand]]:
         "model": ["model", "sequential"],
         "sequential": ["sequential"],
     }
-    for offload in ways[demand.offload]:
+    # A cpu has nowhere to offload to.
+    for offload in ways[demand.offload] if device != "cpu" else [demand.offload]:
         flag = f"--offload {offload}" if offload != demand.offload else ""
         for half, other in halves:
             flags = " ".join(filter(None, (half, flag)))

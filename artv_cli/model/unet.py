@@ -9,8 +9,8 @@ here because the paper adds to it in two places:
   skip connection (input blocks 2, 5, 8, 11 of the LDM layout);
 - an anchor transformer follows each text transformer.
 
-Work is split in two (DESIGN §5): the three `prepare_*` methods run once per frame at most, and
-`forward` once per denoising step.
+Work is split in two: the four `prepare_*` methods run once per frame at most, and `forward` once
+per denoising step.
 
 Legend: b batch, c latent channels, h w latent size, n text tokens, d width.
 """

@@ -184,7 +184,7 @@ def _forget_origin(config: Path) -> None:
 def paper_scheduler(
     prediction: str = "epsilon", beta_start: float = 0.00085, beta_end: float = 0.0120
 ) -> DDIMScheduler:
-    """Return the paper's schedule (PAPER §6), or one of its kind, as diffusers writes it down."""
+    """Return the paper's schedule (Sec. 4), or one of its kind, as diffusers writes it down."""
     return DDIMScheduler(
         num_train_timesteps=NOISE_LEVELS,
         beta_start=beta_start,

@@ -28,7 +28,7 @@ from torch import Tensor
 from artv_cli.errors import UsageError
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.captions import Random, caption
-from artv_cli.storybook.world import Script, sample_clip
+from artv_cli.storybook.world import Script, sample_clip, world_digest
 
 Report = Callable[[str], None]
 
@@ -45,10 +45,11 @@ def build_bank(
     """Encode clips `seed`, `seed + 1`, … of `length` frames into `out`; shards there are kept.
 
     The number of clips is rounded up to whole shards, so that a bank can be enlarged later.
-    Raises UsageError where `out` holds a bank of another VAE, length, seed or shard size.
+    Raises UsageError where `out` holds a bank of another world, VAE, length, seed or shard size.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, {"length": length, "seed": seed, "shard": shard, "vae": fingerprint(vae)})
+    made_from = {"world": world_digest(), "vae": fingerprint(vae)}
+    _claim(out, {"length": length, "seed": seed, "shard": shard, **made_from})
     shards = math.ceil(clips / shard)
     start, made = time.monotonic(), 0
     for index in range(shards):
@@ -161,7 +162,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    vae = AutoencoderKL.from_pretrained(options.vae).eval()
+    vae = AutoencoderKL.from_pretrained(options.vae, use_safetensors=True).eval()
     vae = vae.to(memory_format=torch.channels_last)
     build_bank(vae, options.out, options.clips, options.length, options.seed)
 

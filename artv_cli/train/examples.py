@@ -1,6 +1,6 @@
 """From a clip to what one training example holds: a frame, its references, its anchor (Sec. 3, 4).
 
-Conditions are dropped here, each on its own with probability 10 % (PAPER §6); a further share of
+Conditions are dropped here, each on its own with probability 10 % (Sec. 4); a further share of
 the examples are key frames, which have neither references nor anchor, since the embedded model
 must also draw a story's first frame from words alone.
 

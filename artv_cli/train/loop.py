@@ -32,7 +32,7 @@ from artv_cli.train.parallel import agree, average_gradients, join
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train; the defaults are the paper's (PAPER §6), sizes and budget apart.
+    """How to train; the defaults are the paper's (Sec. 4, Table 5), sizes and budget apart.
 
     `samples`: how many examples in all, `batch_size` of them a step in each process; `warmup`:
     the first steps, in which the learning rate rises; `decay_share`: the last part of the
@@ -158,7 +158,7 @@ class Trainer:
     def _load(self) -> None:
         path = self.folder / "state.safetensors"
         if path.exists():
-            self.step = load_checkpoint(path, self.learner, self.average, self.optimizer)
+            self.step, _ = load_checkpoint(path, self.learner, self.average, self.optimizer)
 
     def _rate(self) -> float:
         """Share of the full learning rate: a ramp up, a plateau, a ramp down."""

@@ -15,14 +15,14 @@ from typing import Any
 from unittest import mock
 
 from conftest import stand_in_model
-from standin import ENVIRONMENT, MODEL, StandInEngine, story
+from standin import ENVIRONMENT, StandInEngine, story
 
 from artv_cli.cache.store import FrameStore
 from artv_cli.cli import exit_code
 from artv_cli.errors import ArtvError
 from artv_cli.export import Output
 from artv_cli.media.probe import read_frames
-from artv_cli.plan import FramePlan, RenderPlan, make_plan
+from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
 from artv_cli.render import render
 from artv_cli.story import Observer, StoryReport, StoryRequest, render_story
 
@@ -32,6 +32,7 @@ SEGMENTS: tuple[dict[str, Any], ...] = (
     {"prompt": "a rocket flies", "frames": 7, "start": "cut", "fade": 2},
 )
 FRAMES = 24
+MODEL = ModelIdentity.of(stand_in_model("stand-in"))
 PLAN = make_plan(story(*SEGMENTS), MODEL, {})
 SHORT_PLAN = make_plan(story({"prompt": "a cat walks", "frames": 3}), MODEL, {})
 FILM = "film.mp4"

@@ -13,7 +13,7 @@ from random import Random
 
 from standin import StandInEngine
 
-from artv_cli.errors import StoryLocked
+from artv_cli.errors import CacheLocked
 from artv_cli.files.durable import HOST
 from artv_cli.render import render
 from benchmarks.trust import stories
@@ -55,7 +55,7 @@ def _write(root: Path, locked: bool, whole: list[str]) -> None:
             try:
                 stack.enter_context(store.lock())
                 break
-            except StoryLocked:
+            except CacheLocked:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.002)

@@ -19,7 +19,7 @@ from one_frame import KEY, LATENTS, PARENTS, PIXELS
 
 from artv_cli.cache import store as cache
 from artv_cli.cache.store import FrameStore
-from artv_cli.errors import StoryLocked
+from artv_cli.errors import CacheLocked
 from artv_cli.files import durable
 from artv_cli.files.durable import HOST, is_alive
 
@@ -51,15 +51,15 @@ def test_a_second_process_is_refused_by_the_name_of_the_first(
     store: FrameStore, holder: subprocess.Popen[str]
 ) -> None:
     started = time.monotonic()
-    with pytest.raises(StoryLocked) as caught, store.lock():
+    with pytest.raises(CacheLocked) as caught, store.lock():
         pass
     assert time.monotonic() - started < 1, "it fails at once"
     assert f"process {holder.pid} on {socket.gethostname()}, started 20" in caught.value.message
     assert "--cache" in caught.value.remedy
-    with pytest.raises(StoryLocked):
+    with pytest.raises(CacheLocked):
         store.prune(0)
     (store.root / "lock.json").write_text("{")
-    with pytest.raises(StoryLocked, match="^another process is rendering"), store.lock():
+    with pytest.raises(CacheLocked, match="^another process is rendering"), store.lock():
         pass
     assert store.put(KEY, LATENTS, PIXELS, {}) == store.get(KEY, {}), "correct without it, too"
 
@@ -91,7 +91,7 @@ def test_the_lock_may_be_taken_again_inside_and_after(store: FrameStore) -> None
                 assert store.prune(0).files == 0
             assert (store.root / "lock.json").exists(), "the inner one ends nothing"
             other = FrameStore(store.root, warn=print)
-            with pytest.raises(StoryLocked), other.lock():
+            with pytest.raises(CacheLocked), other.lock():
                 pass
 
 

@@ -131,6 +131,14 @@ def test_levels_lie_within_0_and_550_and_timesteps_span_the_schedule() -> None:
     assert drawn.timestep.float().mean() == pytest.approx(499.5, abs=8)
 
 
+def test_a_shift_draws_noisy_timesteps_more_often() -> None:
+    many = Examples(*[torch.zeros(20_000, 1, 1, 1)] * 4, [], FLAGS, FLAGS)
+    generator = torch.Generator().manual_seed(0)
+    drawn = Draw.for_examples(many, SCHEDULE, 550, generator, shift=2.0)
+    assert (drawn.timestep.min(), drawn.timestep.max()) == (0, 999)
+    assert drawn.timestep.median() == pytest.approx(1000 * 2 / 3, abs=10)
+
+
 def test_noises_are_standard_normal_and_independent() -> None:
     batch = examples()
     drawn = draw(batch)

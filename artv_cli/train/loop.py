@@ -38,7 +38,8 @@ class Recipe:
     the first steps, in which the learning rate rises; `decay_share`: the last part of the
     samples, in which it falls to zero. `loss_of` is what the squared error is measured on: the
     paper's noise (Eq. 4), or the velocity v (arXiv 2202.00512), which says more about a whole
-    picture and less about its last details.
+    picture and less about its last details; a `shift` above 1 draws noisy timesteps, at which it
+    is decided what stands where, more often.
     """
 
     samples: int
@@ -52,6 +53,7 @@ class Recipe:
     max_noise_level: int = 550
     static_noise: StaticNoise = "exact"
     loss_of: Literal["noise", "velocity"] = "noise"
+    shift: float = 1.0
     drops: Drops = field(default_factory=Drops)
     bfloat16: bool = True
     seed: int = 0
@@ -116,7 +118,9 @@ class Trainer:
         rng = np.random.default_rng((recipe.seed, self.rank, self.step))
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         examples = draw_examples(self.clips, recipe.batch_size, recipe.drops, rng)
-        draw = Draw.for_examples(examples, self.schedule, recipe.max_noise_level, generator)
+        draw = Draw.for_examples(
+            examples, self.schedule, recipe.max_noise_level, generator, recipe.shift
+        )
         weights = self._weights(draw.timestep).to(self.device)
         examples, draw = examples.to(self.device), draw.to(self.device)
         for group in self.optimizer.param_groups:

@@ -37,13 +37,21 @@ class Draw:
 
     @classmethod
     def for_examples(
-        cls, examples: Examples, schedule: Schedule, max_level: int, generator: torch.Generator
+        cls,
+        examples: Examples,
+        schedule: Schedule,
+        max_level: int,
+        generator: torch.Generator,
+        shift: float = 1.0,
     ) -> Draw:
-        """Draw timesteps over the whole schedule and levels from [0, max_level] (Sec. 3.3)."""
+        """Draw timesteps over the whole schedule and levels from [0, max_level] (Sec. 3.3).
+
+        A `shift` above 1 draws noisy timesteps more often (arXiv 2403.03206, Eq. 23).
+        """
         count = len(examples.target)
         steps = len(schedule.alphas_cumprod)
         return cls(
-            torch.randint(steps, (count,), generator=generator),
+            _shifted(torch.randint(steps, (count,), generator=generator), steps, shift),
             torch.randint(max_level + 1, (count,), generator=generator),
             torch.randn(examples.target.shape, generator=generator),
             torch.randn(examples.references.shape, generator=generator),
@@ -53,6 +61,11 @@ class Draw:
     def to(self, device: torch.device) -> Draw:
         """Return this draw on a device: it is made on the CPU, so that all devices see the same."""
         return Draw(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+def _shifted(timestep: Tensor, steps: int, shift: float) -> Tensor:
+    share = timestep.double() / steps
+    return (steps * shift * share / (1 + (shift - 1) * share)).round().long().clamp(max=steps - 1)
 
 
 def masked_diffusion_loss(

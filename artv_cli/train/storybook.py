@@ -66,8 +66,9 @@ RECIPE = Recipe(
     decay_share=0.17,
     ema_decay=0.998,
     loss_of="velocity",
+    shift=2.0,
     max_grad_norm=4.0,
-    drops=Drops(key_frames=0.5),
+    drops=Drops(key_frames=0.4),
 )
 
 

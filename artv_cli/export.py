@@ -25,7 +25,8 @@ from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampl
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 
 _FORMATS = ("", ".mp4", ".gif", ".webp", ".png")  # none: a folder
-NOT_FOR_OTHERS = {"device", "offload", "strict"}  # of this machine or this run, not of the film
+# The others are of this machine or this run.
+SETTINGS_OF_A_FILM = set(FilmSettings.model_fields) - {"device", "offload", "strict"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,9 +201,7 @@ def _complete(storyboard: Storyboard, over: Settings, under: Settings) -> Storyb
         segment.model_copy(update={"settings": merge(draw, segment.settings)})
         for segment in storyboard.segments
     )
-    film = _only(
-        merge(over, storyboard.settings, under), set(FilmSettings.model_fields) - NOT_FOR_OTHERS
-    )
+    film = _only(merge(over, storyboard.settings, under), SETTINGS_OF_A_FILM)
     return storyboard.model_copy(update={"segments": segments, "settings": film})
 
 
@@ -219,5 +218,5 @@ def _in_force(storyboard: Storyboard, plan: RenderPlan, model: ModelFolder) -> d
         "dtype": plan.dtype,
         "seed": said.seed or DEFAULT_SEED,
         **asdict(sampling(said, liked.sampling)),
-        "key_frame": asdict(sampling(said, liked.key_frame or liked.sampling)),
+        "key_frame": asdict(sampling(said, liked.key_sampling)),
     }

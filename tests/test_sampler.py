@@ -70,6 +70,8 @@ def test_trajectory_equals_k_diffusion(case):
     match case["sampler"]:
         case "dpmpp_2s_ancestral":
             result = dpmpp_2s_ancestral(denoise, x, sigmas, noise, eta=case["eta"])
+        case "euler_ancestral":
+            result = euler(denoise, x, sigmas, noise, eta=case["eta"])
         case "dpmpp_2m" | "euler" as name:
             result = sample(name, denoise, x, sigmas, no_noise)
 

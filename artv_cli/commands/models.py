@@ -139,7 +139,7 @@ def _facts(model: ModelFolder) -> dict[str, Any]:
         "autoencoder": model.autoencoder,
         "static_noise": liked.static_noise,
         **dataclasses.asdict(liked.sampling),
-        "key_frame": dataclasses.asdict(liked.key_frame or liked.sampling),
+        "key_frame": dataclasses.asdict(liked.key_sampling),
         **(_world() if model.name in EMBEDDED_MODELS else {}),
     }
 

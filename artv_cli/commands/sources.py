@@ -13,9 +13,9 @@ import platformdirs
 from pydantic import ValidationError
 
 from artv_cli.errors import UsageError
-from artv_cli.export import NOT_FOR_OTHERS
+from artv_cli.export import SETTINGS_OF_A_FILM
 from artv_cli.recipe import home_of, read_recipe
-from artv_cli.settings import FilmSettings, Settings, environment_settings, file_settings, merge
+from artv_cli.settings import Settings, environment_settings, file_settings, merge
 from artv_cli.story import StoryRequest
 from artv_cli.storyboard import Segment, Storyboard, load_storyboard, parse_storyboard
 from artv_cli.wording import sentence
@@ -109,6 +109,5 @@ def _film_request(path: Path, over: Settings) -> StoryRequest:
         ) from None
     complete = merge(storyboard.settings, film)
     request = _request(storyboard.model_copy(update={"settings": complete}), home, over)
-    of_the_film = set(FilmSettings.model_fields) - NOT_FOR_OTHERS
-    under = request.under.model_copy(update=dict.fromkeys(of_the_film))
+    under = request.under.model_copy(update=dict.fromkeys(SETTINGS_OF_A_FILM))
     return replace(request, under=under, precedent=precedent)

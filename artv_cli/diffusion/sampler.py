@@ -57,8 +57,7 @@ def dpmpp_2s_ancestral(
             sigma_mid = math.sqrt(sigma * sigma_down)
             denoised = denoise(_approach(x, denoised, sigma_mid / sigma), sigma_mid)
         x = _approach(x, denoised, sigma_down / sigma)
-        if sigma_up > 0:
-            x = x + sigma_up * noise(step).to(x)
+        x = _renoise(x, sigma_up, noise, step)
     return x
 
 
@@ -79,10 +78,19 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, sigmas: Sequence[float]) -> Tensor:
     return x
 
 
-def euler(denoise: Denoise, x: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """Sample with Euler's method: one evaluation a step."""
-    for sigma, sigma_next in pairwise(sigmas):
-        x = _approach(x, denoise(x, sigma), sigma_next / sigma)
+def euler(
+    denoise: Denoise,
+    x: Tensor,
+    sigmas: Sequence[float],
+    noise: StepNoise | None = None,
+    *,
+    eta: float = 0.0,
+) -> Tensor:
+    """Sample with Euler's method, one evaluation a step; ancestral where `eta` is above 0."""
+    for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        sigma_down, sigma_up = ancestral_step(sigma, sigma_next, eta)
+        x = _approach(x, denoise(x, sigma), sigma_down / sigma)
+        x = _renoise(x, sigma_up, noise, step)
     return x
 
 
@@ -98,3 +106,9 @@ def ancestral_step(sigma: float, sigma_next: float, eta: float) -> tuple[float, 
 def _approach(x: Tensor, denoised: Tensor, fraction: float) -> Tensor:
     """Keep `fraction` of what separates `x` from `denoised`."""
     return torch.lerp(denoised, x, fraction)
+
+
+def _renoise(x: Tensor, sigma_up: float, noise: StepNoise | None, step: int) -> Tensor:
+    if noise is None or sigma_up == 0:
+        return x
+    return x + sigma_up * noise(step).to(x)

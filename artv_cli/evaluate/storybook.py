@@ -204,7 +204,7 @@ def _facts(evaluation: Evaluation, records: Sequence[Record]) -> dict[str, str]:
         "command": f"`{evaluation.command}`",
         "model": f"{model.name}, fingerprint {model.fingerprint[:16]}",
         "inference": sampling_text(asdict(liked.sampling)),
-        "inference, key frames": sampling_text(asdict(liked.key_frame or liked.sampling)),
+        "inference, key frames": sampling_text(asdict(liked.key_sampling)),
         "precision": liked.dtype,
         "static noise": liked.static_noise,
         "judge": f"fingerprint {evaluation.judge.fingerprint[:16]}; on held-out ground truth: "

@@ -56,6 +56,11 @@ class Preferences(BaseModel):
     sampling: Sampling
     key_frame: Sampling | None = None
 
+    @property
+    def key_sampling(self) -> Sampling:
+        """How key frames are drawn: as all frames are, unless the model says otherwise."""
+        return self.key_frame or self.sampling
+
 
 @dataclass(frozen=True)
 class ModelFolder:
@@ -170,7 +175,7 @@ def _preferences(index: Mapping[str, Any], file: Path, name: str) -> Preferences
     """Read the `artv` entry; its values must lie within what a user may ask for."""
     try:
         preferences = Preferences.model_validate(index["artv"])
-        for sampling in (preferences.sampling, preferences.key_frame or preferences.sampling):
+        for sampling in (preferences.sampling, preferences.key_sampling):
             Settings.model_validate({"size": preferences.size, **asdict(sampling)})
     except ValidationError as error:
         first = error.errors()[0]

@@ -18,7 +18,7 @@ from benchmarks.trust import stories
 from benchmarks.trust.calls import around_calls
 from benchmarks.trust.kills import Whole, count_calls, film, undisturbed
 from benchmarks.trust.proof import Check, expect
-from benchmarks.trust.stories import FILM, SHORT_PLAN, disturbances, fork, leftovers, wait
+from benchmarks.trust.stories import FILM, SHORT_PLAN, disturbances, fork, leftovers, told, wait
 
 DONE, FAILED, USAGE, STORAGE = 0, 1, 2, 5  # exit codes
 PAGE = 4096
@@ -64,7 +64,7 @@ def _survives(fault: Fault, whole: Whole, home: Path) -> None:
             raise
 
     code = wait(fork(work, complaint))
-    said = complaint.read_text() if complaint.exists() else ""
+    said = told(complaint)
     expect(code in (DONE, FAILED, STORAGE), f"{fault}: exit code {code}: {said}")
     expect(code == DONE or said.strip(), f"{fault}: nothing was said")
     expect(not (found := disturbances(home / ".artv")), f"{fault}: {found}")
@@ -102,8 +102,8 @@ def _limited(limit: int, longest: int, whole: list[str], root: Path) -> None:
 
     code = wait(fork(work, complaint := root / "complaint"))
     wanted = DONE if limit >= longest else STORAGE
-    told = complaint.read_text() if complaint.exists() else ""
-    expect(code == wanted, f"files of {limit} bytes: exit code {code}, not {wanted}: {told}")
+    said = told(complaint)
+    expect(code == wanted, f"files of {limit} bytes: exit code {code}, not {wanted}: {said}")
     expect(not (found := disturbances(root)), f"files of {limit} bytes: {found}")
     expect(not list(root.rglob("*.tmp")), f"files of {limit} bytes: half of one is left")
     expect(stories.digests(SHORT_PLAN, root) == whole, f"files of {limit} bytes: other frames")
@@ -115,8 +115,8 @@ def _filled(pages: int, whole: Whole, home: Path) -> None:
     _mount(home, pages * PAGE)
     try:
         code = wait(fork(partial(film, home), complaint))
-        told = complaint.read_text() if complaint.exists() else ""
-        expect(code in (DONE, STORAGE), f"a disk of {pages} pages: exit code {code}: {told}")
+        said = told(complaint)
+        expect(code in (DONE, STORAGE), f"a disk of {pages} pages: exit code {code}: {said}")
         expect(not (found := disturbances(home / ".artv")), f"a disk of {pages} pages: {found}")
         _mount(home, _ROOM, "remount,")
         _resumes(home, whole, f"a disk of {pages} pages")

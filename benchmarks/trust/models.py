@@ -24,7 +24,7 @@ from artv_cli.story import StoryReport, StoryRequest, render_story
 from benchmarks.trust import stories
 from benchmarks.trust.kills import Whole
 from benchmarks.trust.proof import Check, expect, randoms
-from benchmarks.trust.stories import disturbances, fork, wait
+from benchmarks.trust.stories import disturbances, fork, told, wait
 
 SEGMENTS = ({"prompt": "a cat walks", "frames": 3}, {"prompt": "a rocket flies", "frames": 3})
 STEPS = 2
@@ -55,8 +55,7 @@ def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> in
         time.sleep(rng.uniform(0, whole.seconds))
         os.kill(child, signal.SIGKILL)
         code = wait(child)
-        if code not in (0, -signal.SIGKILL):
-            raise AssertionError(f"the child ended with {code}: {complaint.read_text()}")
+        expect(code in (0, -signal.SIGKILL), f"the child ended with {code}: {told(complaint)}")
         expect(not (found := disturbances(home / ".artv")), f"{found}")
         if code == 0:
             break

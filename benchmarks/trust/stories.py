@@ -139,6 +139,11 @@ def fork(work: Callable[[], object], complaint: Path | None = None) -> int:
         os._exit(code)
 
 
+def told(complaint: Path) -> str:
+    """Return what a child wrote into its `complaint`, or nothing."""
+    return complaint.read_text() if complaint.exists() else ""
+
+
 def _where(error: BaseException) -> str:
     """Return an error and the way to it through artv, in one line."""
     steps = traceback.extract_tb(error.__traceback__)

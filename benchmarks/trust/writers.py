@@ -38,8 +38,7 @@ def _agree(rng: Random, whole: list[str], root: Path) -> None:
     work = partial(_write, root, locked, whole)
     codes = [wait(child) for child in [fork(work, complaint) for _ in range(number)]]
     what = f"{number} writers, locks {'on' if locked else 'off'}, {traces} before"
-    told = complaint.read_text() if complaint.exists() else ""
-    expect(not any(codes), f"{what}: exit codes {codes}: {told}")
+    expect(not any(codes), f"{what}: exit codes {codes}: {stories.told(complaint)}")
     expect(not (root / "quarantine").exists() and not disturbances(root), f"{what}: a torn entry")
     expect(stories.digests(PLAN, root) == whole, f"{what}: other frames")
     expect(not leftovers(root), f"{what}: something half written is left")

@@ -5,11 +5,12 @@ Legend: b guidance branches, c latent channels, h w latent size, H W picture siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import diffusers
 import PIL
+import psutil
 import torch
 import transformers
 from torch import Tensor
@@ -26,7 +27,10 @@ from artv_cli.model.adapter import REFERENCE_COUNT
 from artv_cli.model.artv import Conditions, PreparedText, stack
 from artv_cli.model.codec import decode_latents, downsampling, encode_images
 from artv_cli.model.folder import ModelFolder, fingerprint
+from artv_cli.model.memory import Demand, shortage
+from artv_cli.model.offload import offload as offload_parts
 from artv_cli.model.weights import Model, load_model
+from artv_cli.settings import Offload
 
 BLANK_PROMPT = ""
 
@@ -37,15 +41,27 @@ def load_engine(
     device: str = "auto",
     dtype: Dtype | None = None,
     variant: str | None = None,
+    offload: Offload = "none",
+    size: tuple[int, int] | None = None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> ArtvEngine:
     """Load a model and make it ready to draw frames.
 
-    `device`: "auto" takes the first of cuda, mps, cpu that there is; `dtype`: left out, the
-    model's own. Raises UsageError for a device that is not there, ModelError for a bad model.
+    `device`: "auto" takes the first of cuda, mps, cpu that there is; `dtype` and `size` (width,
+    height): left out, the model's own; `warn` hears that memory will be short. Raises UsageError
+    for a device that is not there or cannot hold the model, ModelError for a bad model.
     """
     device = _resolve_device(device)
     dtype = dtype or folder.preferences.dtype
-    model = load_model(folder, device=device, dtype=dtype, variant=variant)
+    if device == "cpu" and offload != "none":
+        warn("--offload does nothing on a cpu: the networks are in main memory as it is")
+        offload = "none"
+    _require_memory(
+        Demand(folder, size or folder.preferences.size, dtype, offload, variant), device, warn
+    )
+    waits = offload != "none"
+    model = load_model(folder, device="cpu" if waits else device, dtype=dtype, variant=variant)
+    offload_parts(model, offload, device)
     # Told from the files once more: had they changed since, frames would be kept under false keys.
     told = fingerprint(folder.path, folder.preferences, variant)
     return ArtvEngine(model, told, device=device, dtype=dtype)
@@ -202,6 +218,26 @@ class ArtvEngine:
         return values.view(1, *latents.shape).to(self._device, self._torch_dtype, copy=True)
 
 
+def _require_memory(demand: Demand, device: str, warn: Callable[[str], None]) -> None:
+    """Say before loading that memory will be short; stop where a card cannot hold the weights."""
+    free = free_memory(device)
+    lack = None if free is None else shortage(demand, device, free)
+    if lack is None:
+        return
+    if lack.is_certain and device.startswith("cuda"):
+        raise UsageError(f"{lack.message}.", lack.remedy)
+    warn(f"{lack.message}: {lack.remedy}")
+
+
+def free_memory(device: str) -> int | None:
+    """Return how many bytes can still be taken on a device, or None where nobody tells."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    if device == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return psutil.virtual_memory().available if device == "cpu" else None
+
+
 def _resolve_device(name: str) -> str:
     if name == "auto":
         if torch.cuda.is_available():
@@ -218,6 +254,8 @@ def _resolve_device(name: str) -> str:
 
 
 def _device_name(device: str) -> str:
-    if device.startswith("cuda"):
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.backends.cpu.get_cpu_capability()})" if device == "cpu" else device
+    """Return the kind of a device and which one it is: the same card, however it was asked for."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.backends.cpu.get_cpu_capability()})" if kind == "cpu" else kind

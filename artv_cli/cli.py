@@ -3,15 +3,13 @@
 ::
 
     0 done   1 failed   2 usage or storyboard   3 model missing or unusable
-    4 another process holds the story   5 no space or output not writable   130 interrupted
+    4 another process holds the cache   5 no space or output not writable   130 interrupted
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import os
-import shlex
 import signal
 import sys
 import traceback
@@ -21,29 +19,32 @@ from typing import Annotated, Any
 import typer
 
 from artv_cli import __version__
-from artv_cli.commands import cache, doctor, models, render, storyboard
+from artv_cli.commands import cache, doctor, evaluate, models, render, storyboard
 from artv_cli.commands.options import grouped, with_signature
-from artv_cli.console import emit, say
-from artv_cli.errors import ArtvError, ModelError, StorageError, StoryLocked, UsageError
+from artv_cli.console import drop_stdout, emit, say
+from artv_cli.errors import ArtvError, CacheLocked, ModelError, StorageError, UsageError
+from artv_cli.messages import message, same_command
 
 EXIT_CODES: dict[type[BaseException], int] = {
     UsageError: 2,
     ModelError: 3,
-    StoryLocked: 4,
+    CacheLocked: 4,
     StorageError: 5,
     ArtvError: 1,
     KeyboardInterrupt: 130,
     BrokenPipeError: 0,  # whoever read the result has had enough of it
-    BaseException: 1,
 }
-"""The first class that an exception belongs to, in its own method resolution order, decides."""
+"""The first class decides that an exception, as `messages` tells it, belongs to."""
 
 Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Show the traceback of an error.")]
 
 
 def exit_code(error: BaseException) -> int:
     """Return the exit code that says what kind of failure `error` is."""
-    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+    if isinstance(error, BrokenPipeError):
+        return EXIT_CODES[BrokenPipeError]
+    told = message(error, same_command()).counts_as
+    return next(EXIT_CODES[kind] for kind in told.__mro__ if kind in EXIT_CODES)
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -69,30 +70,15 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
 def _report(error: BaseException, debug: bool) -> None:
     """Say on standard error what went wrong, and what to do next."""
     if isinstance(error, BrokenPipeError):
-        _drop_stdout()
+        drop_stdout()
         return
     if debug:
         traceback.print_exception(error)
+    told = message(error, same_command())
     if isinstance(error, KeyboardInterrupt):
-        say(f"\nstopped; every finished frame is kept. To go on:\n  {_same_command()}")
-    elif isinstance(error, ArtvError):
-        say(f"error: {error}", "red")
+        say(f"\n{told}")
     else:
-        what = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0]
-        say(f"error: something unexpected happened ({what}); re-run with --debug to see where")
-
-
-def _same_command() -> str:
-    """Return what a person types to run this again: a second run goes on where this one stopped."""
-    arguments = sys.argv[1:]
-    again = shlex.join(["artv", *arguments])
-    return f"{again} < STORYBOARD" if "-" in arguments else again
-
-
-def _drop_stdout() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush cannot fail."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
+        say(f"error: {told}", "red")
 
 
 def _app(help: str) -> typer.Typer:
@@ -151,9 +137,13 @@ _cache = _app("Look after the cache of frames.")
 _add(_cache, None, cache.ls, cache.verify, cache.prune)
 app.add_typer(_cache, name="cache", rich_help_panel="Housekeeping")
 
-_models = _app("Look at the models that artv can use.")
-_add(_models, None, models.ls, models.show)
+_models = _app("Look at the models that artv can use, and make new ones.")
+_add(_models, None, models.ls, models.show, models.init)
 app.add_typer(_models, name="models", rich_help_panel="Housekeeping")
+
+_evaluate = _app("Measure what a model draws.")
+_add(_evaluate, None, evaluate.storybook)
+app.add_typer(_evaluate, name="evaluate", rich_help_panel="Housekeeping")
 
 _add(app, "Housekeeping", doctor.doctor)
 

@@ -7,7 +7,7 @@
     │   ├── StoryboardError     the storyboard has problems: all of them, with their places
     │   └── ImageError          an input image is missing, unreadable, too large or out of bounds
     ├── ModelError              a model is missing, incomplete or of another kind
-    ├── StoryLocked             another process renders into the same cache
+    ├── CacheLocked             another process renders into the same cache
     ├── StorageError            no space left, or a folder that cannot be written
     ├── EncodeError             ffmpeg failed or wrote something else than was asked
     └── RenderError             a network produced something that is not a picture
@@ -66,7 +66,7 @@ class ModelError(ArtvError):
     """A model is missing, incomplete, or of a kind that artv does not read."""
 
 
-class StoryLocked(ArtvError):
+class CacheLocked(ArtvError):
     """Another process is rendering into the same cache."""
 
 

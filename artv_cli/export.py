@@ -13,7 +13,7 @@ from typing import Any
 from artv_cli import __version__
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.files.input_file import read_input
-from artv_cli.files.output import remove
+from artv_cli.files.output import remove, storage_errors
 from artv_cli.image_paths import seen_from
 from artv_cli.latents import Pixels
 from artv_cli.media import video
@@ -25,7 +25,8 @@ from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampl
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 
 _FORMATS = ("", ".mp4", ".gif", ".webp", ".png")  # none: a folder
-_NOT_FOR_OTHERS = {"device", "strict"}  # of this machine or this run, not of the film
+# The others are of this machine or this run.
+SETTINGS_OF_A_FILM = set(FilmSettings.model_fields) - {"device", "offload", "strict"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,27 +47,10 @@ def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan) -> No
     UsageError for a format or rate that cannot be, and for a film or subtitles that artv did not
     make; StorageError for a folder that cannot be written.
     """
-    path = output.path
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # what is missing is made, where it can be
-    except OSError as error:  # a name too long, a folder that may not be entered
-        raise StorageError(
-            f"{path!s:.200} cannot be written: {error.strerror}.", "Choose another output with -o."
-        ) from None
-    video.check_output(path, plan.fps)
-    if not (output.overwrite or _is_free(path) or _is_ours(path)):
-        raise UsageError(
-            f"{path} is there already, and it is not known to be a film of artv's.",
-            "Add --yes to overwrite it, or choose another output with -o.",
-        )
-    if _cues(storyboard) and not (output.overwrite or _may_write_srt(path)):
-        raise UsageError(
-            f"{_srt_path(path)} is there already, and not as artv wrote it.",
-            "Add --yes to overwrite it, or choose another output with -o.",
-        )
-    folder = next(parent for parent in path.resolve().parents if parent.exists())
+    with storage_errors(output.path):
+        video.check_output(output.path, plan.fps)
+        _require_ours(output, storyboard)
+        folder = next(parent for parent in output.path.resolve().parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StorageError(f"{folder} cannot be written.", "Choose another output with -o.")
 
@@ -131,6 +115,21 @@ def make_recipe(
         frames_digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
         title=storyboard.title or "",
     )
+
+
+def _require_ours(output: Output, storyboard: Storyboard) -> None:
+    """Raise UsageError where a film or subtitles stand that artv did not make."""
+    path = output.path
+    if not (output.overwrite or _is_free(path) or _is_ours(path)):
+        raise UsageError(
+            f"{path} is there already, and it is not known to be a film of artv's.",
+            "Add --yes to overwrite it, or choose another output with -o.",
+        )
+    if _cues(storyboard) and not (output.overwrite or _may_write_srt(path)):
+        raise UsageError(
+            f"{_srt_path(path)} is there already, and not as artv wrote it.",
+            "Add --yes to overwrite it, or choose another output with -o.",
+        )
 
 
 def _is_free(path: Path) -> bool:
@@ -202,9 +201,7 @@ def _complete(storyboard: Storyboard, over: Settings, under: Settings) -> Storyb
         segment.model_copy(update={"settings": merge(draw, segment.settings)})
         for segment in storyboard.segments
     )
-    film = _only(
-        merge(over, storyboard.settings, under), set(FilmSettings.model_fields) - _NOT_FOR_OTHERS
-    )
+    film = _only(merge(over, storyboard.settings, under), SETTINGS_OF_A_FILM)
     return storyboard.model_copy(update={"segments": segments, "settings": film})
 
 
@@ -214,10 +211,12 @@ def _only(settings: Settings, names: set[str]) -> Settings:
 
 def _in_force(storyboard: Storyboard, plan: RenderPlan, model: ModelFolder) -> dict[str, Any]:
     """Return the film's settings as JSON values, the model's own defaults included."""
+    said, liked = storyboard.settings, model.preferences
     return {
         "size": list(plan.size),
         "fps": str(plan.fps),
         "dtype": plan.dtype,
-        "seed": storyboard.settings.seed or DEFAULT_SEED,
-        **asdict(sampling(storyboard.settings, model.preferences.sampling)),
+        "seed": said.seed or DEFAULT_SEED,
+        **asdict(sampling(said, liked.sampling)),
+        "key_frame": asdict(sampling(said, liked.key_sampling)),
     }

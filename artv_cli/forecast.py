@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from artv_cli.cache.store import FrameStore
+from artv_cli.history import Explanation, PastStory, explain_frame, recall
 from artv_cli.plan import FramePlan
 from artv_cli.render import missing
 from artv_cli.story import Story
-from artv_cli.timings import expected_seconds
+from artv_cli.timings import expected_bytes, expected_seconds
 
-_PNG_SHARE = 0.5  # of the raw picture's bytes, where no cached frame shows how well it packs
+_PNG_SHARE = 0.5  # of the raw picture's bytes, where no frame shows how well they pack
 
 
 @dataclass(frozen=True)
 class SegmentForecast:
-    """One segment: `segment` counts from 1, the other numbers are numbers of frames."""
+    """One segment, and what is to be drawn of it.
+
+    `frames`, `cached`, `to_render` are numbers of frames; the others count from 1. `first_change`
+    is the first frame to draw. `changed` names the parts of the key that differ from the last
+    render, `cause` the frame that they belong to: this one, or one that it is made from. Without a
+    cause nothing changed: the frame was not drawn yet, or is in the cache no more.
+    """
 
     segment: int
     prompt: str
     frames: int
     cached: int
     to_render: int
+    first_change: int | None = None
+    cause: int | None = None
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,26 +70,40 @@ def forecast(story: Story, store: FrameStore) -> Forecast:
     plan = story.plan
     targets = missing(plan, store)
     lacking = [target for target in targets if target.is_shown]
-    absent = Counter(frame.segment for frame in lacking)
-    segments = tuple(
-        SegmentForecast(
-            segment=number + 1,
-            prompt=segment.prompt,
-            frames=segment.frames,
-            cached=segment.frames - absent[number],
-            to_render=absent[number],
-        )
-        for number, segment in enumerate(story.request.storyboard.segments)
-    )
     return Forecast(
         frames=len(plan.frames),
         cached=len(plan.frames) - len(lacking),
         to_render=len(lacking),
         first_change=lacking[0].index + 1 if lacking else None,
         anchor_images=len(targets) - len(lacking),
-        segments=segments,
+        segments=_segments(story, lacking, recall(store.root, story.request.storyboard)),
         estimate=_estimate(story, store, targets),
     )
+
+
+def _segments(
+    story: Story, lacking: list[FramePlan], past: PastStory | None
+) -> tuple[SegmentForecast, ...]:
+    absent = Counter(frame.segment for frame in lacking)
+    first = {frame.segment: frame.index + 1 for frame in reversed(lacking)}
+    why = {number: _why(story, past, frame) for number, frame in first.items()}
+    return tuple(
+        SegmentForecast(
+            segment=number + 1,
+            prompt=segment.prompt,
+            frames=segment.frames,
+            cached=segment.frames - absent[number],
+            to_render=absent[number],
+            first_change=first.get(number),
+            cause=why[number].cause if number in why else None,
+            changed=tuple(c.part for c in why[number].changes) if number in why else (),
+        )
+        for number, segment in enumerate(story.request.storyboard.segments)
+    )
+
+
+def _why(story: Story, past: PastStory | None, frame: int) -> Explanation:
+    return explain_frame(story.plan, past, frame) if past else Explanation(frame, None, ())
 
 
 def _estimate(story: Story, store: FrameStore, lacking: tuple[FramePlan, ...]) -> Estimate:
@@ -89,13 +115,23 @@ def _estimate(story: Story, store: FrameStore, lacking: tuple[FramePlan, ...]) -
 
 
 def _entry_size(story: Story, store: FrameStore) -> int:
-    """Return the bytes of a cached frame of this film, or a guess where there is none yet."""
+    """Return the bytes that a frame of this film takes in the cache.
+
+    The mean of those that are there; else what such frames took here before; else a guess.
+    """
+    sizes = []
     for frame in story.plan.frames:
-        path = store.path(frame.key)
-        if path.exists():
-            return path.stat().st_size
-    width, height = story.plan.size
-    return story.model.latent_bytes((width, height)) + round(width * height * 3 * _PNG_SHARE)
+        with suppress(OSError):  # not there, or gone meanwhile
+            sizes.append(store.path(frame.key).stat().st_size)
+    if sizes:
+        return round(statistics.mean(sizes))
+    measured = expected_bytes(store.root, story.plan.frames[-1])
+    if measured is not None:
+        return measured
+    plan = story.plan
+    width, height = plan.size
+    png = round(width * height * 3 * _PNG_SHARE)
+    return story.model.latent_bytes(plan.size, plan.dtype) + png
 
 
 def _free_bytes(folder: Path) -> int:

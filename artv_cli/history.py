@@ -24,15 +24,21 @@ from artv_cli.storyboard import Storyboard
 
 _PARENTS = ("references", "anchor")
 _MISSING = "(not there)"
+NEW_FRAME = "frame"  # the part that changed where there was no such frame
 
 
 @dataclass(frozen=True)
 class PastStory:
-    """A storyboard as it was when it was last rendered: frame by frame, key and ingredients."""
+    """A storyboard as it was when it was last rendered: frame by frame, key and ingredients.
+
+    `model` is the folder of its weights, `variant` which of them, where that is known.
+    """
 
     name: str
     keys: tuple[str, ...]
     ingredients: tuple[Mapping[str, Any], ...]
+    model: str | None = None
+    variant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,13 @@ class Explanation:
     changes: tuple[Change, ...]
 
 
-def remember(root: Path, storyboard: Storyboard, plan: RenderPlan) -> None:
+def remember(
+    root: Path,
+    storyboard: Storyboard,
+    plan: RenderPlan,
+    model: str | None = None,
+    variant: str | None = None,
+) -> None:
     """Keep what a render is made from; a cache that cannot be written keeps nothing."""
     made_of = [frame.ingredients for frame in plan.frames]
     shared = {
@@ -69,7 +81,8 @@ def remember(root: Path, storyboard: Storyboard, plan: RenderPlan) -> None:
         {"key": f.key, "ingredients": {p: v for p, v in f.ingredients.items() if p not in shared}}
         for f in plan.frames
     ]
-    past = {"name": storyboard.name, "shared": shared, "frames": frames}
+    weights = {"model": model, "variant": variant}
+    past = {"name": storyboard.name, **weights, "shared": shared, "frames": frames}
     with suppress(ArtvError):
         write_text(_file(root, storyboard), json.dumps(past))
 
@@ -92,13 +105,14 @@ def explain_frame(plan: RenderPlan, past: PastStory, number: int) -> Explanation
     that changed by itself, is the cause.
     """
     by_key = {frame.key: frame for frame in reversed(plan.frames)}  # the first of equal ones
+    known = frozenset(past.keys)  # a frame that has only moved is what it was
     index = number - 1
     while True:
         frame = plan.frames[index]
-        changes = _changes(past, index, frame.ingredients)
+        changes = () if frame.key in known else _changes(past, index, frame.ingredients)
         own = tuple(change for change in changes if change.part not in _PARENTS)
         parents = [by_key[key].index for key in frame.parents if key in by_key]
-        changed = [i for i in parents if i < len(past.keys) and plan.frames[i].key != past.keys[i]]
+        changed = [i for i in parents if i < len(past.keys) and plan.frames[i].key not in known]
         if own or not changes or not changed:
             return Explanation(number, index + 1 if changes else None, own or changes)
         index = min(changed)
@@ -106,7 +120,7 @@ def explain_frame(plan: RenderPlan, past: PastStory, number: int) -> Explanation
 
 def _changes(past: PastStory, index: int, now: Mapping[str, Any]) -> tuple[Change, ...]:
     if index >= len(past.keys):
-        return (Change("frame", _MISSING, "new"),)
+        return (Change(NEW_FRAME, _MISSING, "new"),)
     before = past.ingredients[index]
     parts = [*now, *(part for part in before if part not in now)]
     return tuple(
@@ -128,6 +142,8 @@ def _read(file: Path) -> PastStory | None:
         past = json.loads(file.read_bytes())
         frames, shared = past["frames"], dict(past["shared"])
         keys = tuple(str(frame["key"]) for frame in frames)
-        return PastStory(str(past["name"]), keys, tuple(shared | f["ingredients"] for f in frames))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        ingredients = tuple(shared | frame["ingredients"] for frame in frames)
+        model, variant = past.get("model"), past.get("variant")
+        return PastStory(str(past["name"]), keys, ingredients, model, variant)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from artv_cli.engine import FrameRequest
+from artv_cli.settings import Guidance, Sampling
 
 EPOCH = 1
 """Of the maths: raised when a release makes other bits from the same ingredients."""
@@ -54,6 +55,7 @@ CLASSIFIED: Mapping[str, Mapping[str, Standing]] = {
         "variant": "not in the key",
         "dtype": "in the key",
         "device": "not in the key",  # part of the environment, which the entry records
+        "offload": "not in the key",  # the same kernels see the same weights
         "seed": "in the key",
         "size": "in the key",
         "fps": "not in the key",
@@ -62,6 +64,7 @@ CLASSIFIED: Mapping[str, Mapping[str, Standing]] = {
         "noise_level": "in the key",
         "guidance": "in the key",
         "cache": "not in the key",
+        "max_cache_size": "not in the key",
         "strict": "not in the key",
     },
     "Guidance": {
@@ -122,6 +125,28 @@ def next_frame_ingredients(
         "references": list(references),
         "anchor": anchor,
     }
+
+
+def request_of(ingredients: Ingredients) -> FrameRequest:
+    """Return the request for a drawn frame that was made from `ingredients`: their inverse.
+
+    The scales of branches that did not run, those of a key frame, are 0. Raises LookupError where
+    something is missing, as it is for an image.
+    """
+    width, height = ingredients["size"]
+    guidance = Guidance(
+        text=ingredients["text scale"],
+        reference=ingredients.get("reference scale", 0.0),
+        anchor=ingredients.get("anchor scale", 0.0),
+        on=ingredients["guidance on"],
+    )
+    how = Sampling(
+        sampler=ingredients["sampler"],
+        steps=ingredients["steps"],
+        guidance=guidance,
+        noise_level=ingredients["noise level"],
+    )
+    return FrameRequest(ingredients["prompt"], ingredients["seed"], (width, height), how)
 
 
 def _drawn(request: FrameRequest) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A frame's latents as they travel between engine and cache: exact bytes, without torch.
 
 The next frame is conditioned on exactly this value, whether it was made a moment ago or read
-back from the cache a week later: there is one hand-off form (DESIGN §4), so a resumed render
-cannot differ from an uninterrupted one.
+back from the cache a week later: there is one hand-off form, so a resumed render cannot
+differ from an uninterrupted one.
 """
 
 from __future__ import annotations

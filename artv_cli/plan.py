@@ -27,6 +27,7 @@ from artv_cli.keys import (
     next_frame_ingredients,
 )
 from artv_cli.latents import Dtype
+from artv_cli.model.folder import ModelFolder
 from artv_cli.settings import Sampling, Settings, merge, sampling
 from artv_cli.storyboard import FrameAnchor, Segment, Storyboard
 from artv_cli.storyboard_form import DEFAULT_FPS
@@ -39,7 +40,7 @@ class ModelIdentity:
     """What a plan needs to know of a model: which one it is, and what it does when not told.
 
     `fingerprint` digests weights and configs; `size` is (width, height) in pixels, each a
-    multiple of `size_multiple`.
+    multiple of `size_multiple`; `key_sampling` is for key frames, where they are drawn otherwise.
     """
 
     fingerprint: str
@@ -47,6 +48,20 @@ class ModelIdentity:
     size_multiple: int
     sampling: Sampling
     dtype: Dtype
+    key_sampling: Sampling | None = None
+
+    @classmethod
+    def of(cls, model: ModelFolder) -> ModelIdentity:
+        """Return the identity of a model folder, with the defaults that it prefers."""
+        liked = model.preferences
+        return cls(
+            fingerprint=model.fingerprint,
+            size=liked.size,
+            size_multiple=model.size_multiple,
+            sampling=liked.sampling,
+            dtype=liked.dtype,
+            key_sampling=liked.key_frame,
+        )
 
 
 @dataclass(frozen=True)
@@ -131,10 +146,13 @@ def make_plan(
     layout = _Layout(ground_ingredients(model.fingerprint, size, dtype), images)
     for number, segment in enumerate(storyboard.segments):
         settings = merge(over, segment.settings, storyboard.settings, under)
+        request = FrameRequest(segment.prompt, 0, size, sampling(settings, model.sampling))
+        key_sampling = sampling(settings, model.key_sampling or model.sampling)
         layout.add_segment(
             segment,
             seed=DEFAULT_SEED if settings.seed is None else settings.seed,
-            request=FrameRequest(segment.prompt, 0, size, sampling(settings, model.sampling)),
+            request=request,
+            key_request=replace(request, sampling=key_sampling),
             image=segment.image or (storyboard.image if number == 0 else None),
         )
     fps = DEFAULT_FPS if film.fps is None else film.fps
@@ -169,15 +187,21 @@ class _Layout:
         self._chain_start = 0
 
     def add_segment(
-        self, segment: Segment, *, seed: int, request: FrameRequest, image: str | None
+        self,
+        segment: Segment,
+        *,
+        seed: int,
+        request: FrameRequest,
+        key_request: FrameRequest,
+        image: str | None,
     ) -> None:
-        """Add a segment's frames; `request` lacks nothing but the seed of each frame."""
+        """Add a segment's frames; the requests lack nothing but the seed of each frame."""
         start = len(self._shown)
         self._segment_starts.append(start)
         opens_chain = start == 0 or segment.start == "cut"
         if opens_chain:
             self._chain_start = start
-            self._add_key_frame(replace(request, seed=frame_seed(seed, 0)), image)
+            self._add_key_frame(replace(key_request, seed=frame_seed(seed, 0)), image)
         rest = range(len(self._shown), start + segment.frames)
         anchor = self._anchor(segment, opens_chain) if rest else ""
         for index in rest:

@@ -9,28 +9,54 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ArtvError, UsageError
-from artv_cli.files.output import remove, write_text
+from artv_cli.files.output import remove, storage_errors, write_text
 from artv_cli.media.probe import read_metadata
+from artv_cli.media.video import RECIPE_FILE
+from artv_cli.model.folder import ModelFolder
+from artv_cli.settings import Sampling, Settings, sampling
 
 FORMAT = "artv-recipe 1"
 # IPTC NewsCodes: made by a model trained on sampled content.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_FOLDER_RECIPE = "recipe.json"
 _MOST_BYTES = 8 * 2**20  # a storyboard has at most 1 MB; escapes may make it six times longer
 _REMEDY = "Give a film that artv wrote without --no-metadata, or a storyboard."
+
+_SAMPLING = tuple(field.name for field in fields(Sampling))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precedent:
+    """How a film was made before: by which weights, and how frames were drawn that nobody told.
+
+    `sampling` is for all frames, `key_sampling` for key frames; what they leave open is the
+    model's own still.
+    """
+
+    fingerprint: str
+    sampling: Settings
+    key_sampling: Settings
+
+    def followed_by(self, model: ModelFolder) -> ModelFolder:
+        """Return the model with the defaults of then in place of those that it has now."""
+        liked = model.preferences
+        drawn = sampling(self.sampling, liked.sampling)
+        key_frame = sampling(self.key_sampling, liked.key_frame or drawn)
+        likes = {"sampling": drawn, "key_frame": key_frame}
+        return replace(model, preferences=liked.model_copy(update=likes))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A storyboard and all else that decides a film's frames.
 
-    `storyboard` is YAML; `settings` holds what was in force for the whole film, as JSON values;
-    `fingerprint` is the model's, `frames_digest` that of the film's frames.
+    `storyboard` is YAML; `settings` holds what was in force for the whole film, as JSON values,
+    and how its key frames were drawn under "key_frame"; `fingerprint` is the model's,
+    `frames_digest` that of the film's frames.
     """
 
     storyboard: str
@@ -44,22 +70,37 @@ class Recipe:
     def to_json(self, indent: int | None = None) -> str:
         """Return the recipe as a JSON object; on one ASCII line unless indented for people."""
         marks = {"AI-generated": True, "digitalSourceType": DIGITAL_SOURCE_TYPE}
-        fields = {"format": FORMAT, **marks, **asdict(self)}
-        return json.dumps(fields, indent=indent, ensure_ascii=indent is None)
+        told = {"format": FORMAT, **marks, **asdict(self)}
+        return json.dumps(told, indent=indent, ensure_ascii=indent is None)
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """Return the recipe in a JSON object; raises ValueError where it is none."""
-        fields = json.loads(text)
-        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        told = json.loads(text)
+        if not isinstance(told, dict) or told.get("format") != FORMAT:
             raise ValueError(f"it is not in the format {FORMAT}")
         texts = ("storyboard", "model", "fingerprint", "version", "frames_digest", "title")
         for name in texts:
-            if not isinstance(fields.get(name), str):
+            if not isinstance(told.get(name), str):
                 raise ValueError(f"its {name} is missing or no text")
-        if not isinstance(settings := fields.get("settings"), dict):
+        if not isinstance(settings := told.get("settings"), dict):
             raise ValueError("its settings are missing or no object")
-        return cls(settings=settings, **{name: fields[name] for name in texts})
+        return cls(settings=settings, **{name: told[name] for name in texts})
+
+    def in_force(self) -> tuple[Settings, Precedent]:
+        """Return what was in force for the film, and apart from it how frames were drawn.
+
+        ValueError for settings that artv does not know.
+        """
+        film = {name: value for name, value in self.settings.items() if value is not None}
+        key_frame = film.pop("key_frame", {})
+        drawn = {name: film.pop(name) for name in _SAMPLING if name in film}
+        precedent = Precedent(
+            fingerprint=self.fingerprint,
+            sampling=Settings.model_validate(drawn),
+            key_sampling=Settings.model_validate(key_frame),
+        )
+        return Settings.model_validate({"model": self.model} | film), precedent
 
     def metadata(self) -> dict[str, str]:
         """Return the texts for `video.write_video`."""
@@ -74,7 +115,7 @@ class Recipe:
 
 def sidecar_path(output: Path) -> Path:
     """Return where the recipe of `output` stands: `film.mp4.json`, or inside a folder of frames."""
-    return output / _FOLDER_RECIPE if output.is_dir() else output.with_name(f"{output.name}.json")
+    return output / RECIPE_FILE if output.is_dir() else output.with_name(f"{output.name}.json")
 
 
 def home_of(film: Path) -> Path:
@@ -82,13 +123,14 @@ def home_of(film: Path) -> Path:
 
     `film` may be a folder of frames, or the recipe inside it, even from within that folder.
     """
-    frames = film.parent if film.name == _FOLDER_RECIPE else film
+    frames = film.parent if film.name == RECIPE_FILE else film
     return Path(os.path.normpath(frames / os.pardir)) if frames.is_dir() else film.parent
 
 
 def write_sidecar(recipe: Recipe, output: Path) -> Path:
     """Write the recipe beside a finished film and return where; raises StorageError."""
-    path = sidecar_path(output)
+    with storage_errors(output):
+        path = sidecar_path(output)
     write_text(path, recipe.to_json(indent=2) + "\n")
     return path
 

@@ -29,6 +29,7 @@ _RATIO = re.compile(r"[0-9]{1,9}/[0-9]{1,9}")
 _SIZE = re.compile(r"([0-9]{1,9})\s*[x×]\s*([0-9]{1,9})")
 _CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|min)?")
+_BYTES = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kMGT]?)(i)?B?", re.IGNORECASE)
 _SECONDS = {"ms": Fraction(1, 1000), None: Fraction(1), "s": Fraction(1), "min": Fraction(60)}
 
 
@@ -233,6 +234,21 @@ class Size(Kind):
         side = Whole(self.low, self.high).json_schema()
         pair = {"type": "array", "items": side, "minItems": 2, "maxItems": 2}
         return {"anyOf": [pair, {"type": "string", "pattern": "^[0-9]+ *[x×] *[0-9]+$"}]}
+
+
+@dataclass(frozen=True)
+class Bytes(Kind):
+    """A number of bytes: 2GB, 500 MB, 1.5GiB or 0."""
+
+    schema: ClassVar[Mapping[str, Any]] = {"type": ["string", "integer"]}
+
+    def parse(self, value: object) -> int:
+        text = str(value).strip() if isinstance(value, str | int) else ""
+        if isinstance(value, bool) or not (match := _BYTES.fullmatch(text)):
+            raise ValueError(f"must be a size, such as 500MB, 2GB or 0; not {shown(value)}")
+        number, unit, binary = match.groups()
+        exponent = " kmgt".index(unit.lower()) if unit else 0
+        return int(Fraction(number) * (1024 if binary else 1000) ** exponent)
 
 
 @dataclass(frozen=True)

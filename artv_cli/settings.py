@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from artv_cli.errors import UsageError
 from artv_cli.files.input_file import read_input
 from artv_cli.latents import Dtype
-from artv_cli.scalars import Choice, Folder, Number, Pattern, Rate, Size, Switch, Text, Whole
+from artv_cli.scalars import Bytes, Choice, Folder, Number, Pattern, Rate, Size, Switch, Text, Whole
 from artv_cli.wording import sentence
 
 SamplerName = Literal["dpmpp_2s_ancestral", "dpmpp_2m", "euler"]
 GuidancePlace = Literal["dynamic", "composed"]
+Offload = Literal["none", "model", "sequential"]
 StaticNoise = Literal["exact", "input_minus_reference", "reference_minus_input"]
 
 _PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -115,6 +116,10 @@ class FilmSettings(DrawSettings):
     device: (
         Annotated[str, Pattern("[a-z]+(:[0-9]+)?", "a device, such as cpu or cuda:0")] | None
     ) = Field(default=None, description="Where the networks run: cpu, cuda, cuda:1, mps.")
+    offload: Annotated[Offload, Choice(get_args(Offload))] | None = Field(
+        default=None,
+        description="What waits in main memory: none, model (whole parts) or sequential (layers).",
+    )
     size: Annotated[tuple[int, int], Size(8, 8192)] | None = Field(
         default=None,
         description="Width and height of the film in pixels; left out: the model's own.",
@@ -130,6 +135,10 @@ class Settings(FilmSettings):
 
     cache: Annotated[Path, Folder()] | None = Field(
         default=None, description="Folder that keeps frames."
+    )
+    max_cache_size: Annotated[int, Bytes()] | None = Field(
+        default=None,
+        description="How large the cache may be: beyond it, stories used longest ago are removed.",
     )
 
 

@@ -14,42 +14,26 @@ from pathlib import Path
 
 from artv_cli.cache.store import FrameStore
 from artv_cli.engine import Engine
-from artv_cli.errors import ArtvError
+from artv_cli.errors import ArtvError, ImageError
 from artv_cli.export import Output, check_output, make_recipe, write_film
 from artv_cli.history import remember
 from artv_cli.image_paths import image_paths
 from artv_cli.images import InputImage, read_image, to_pixels
+from artv_cli.inventory import keep_below
 from artv_cli.latents import Pixels
-from artv_cli.model.folder import ModelFolder, embedded_models, find_model
+from artv_cli.loading import open_engine
+from artv_cli.model.folder import ModelFolder, find_model
+from artv_cli.observer import Observer, Work
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
-from artv_cli.recipe import Recipe
-from artv_cli.render import Frame, missing, render
+from artv_cli.recipe import Precedent, Recipe
+from artv_cli.render import missing, render
 from artv_cli.settings import Settings, merge
 from artv_cli.storyboard import Storyboard
-from artv_cli.storybook.vocabulary import lost_words
+from artv_cli.storybook.vocabulary import lost_words, read_vocabulary
 from artv_cli.timings import record_timings
 
 DEFAULT_MODEL = "storybook"
 CACHE_FOLDER = ".artv"
-
-
-class Observer:
-    """Whoever watches a story being made; this one does nothing."""
-
-    def warn(self, message: str) -> None:
-        """Hear about something that is odd but stops nothing."""
-
-    def planned(self, cached: int, to_render: int, anchor_images: int = 0) -> None:
-        """Hear how many frames are there, how many are to be drawn and how many images encoded."""
-
-    def loading(self, model: str) -> None:
-        """Hear that a model is being loaded, because a frame must be drawn."""
-
-    def frame(self, frame: Frame) -> None:
-        """Hear of one frame, drawn or reused."""
-
-    def encoding(self, path: Path) -> None:
-        """Hear that all frames are there and that the film is being written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +42,14 @@ class StoryRequest:
 
     `over` (flags) wins over the storyboard, `under` (environment, files) fills what it leaves
     open. `home` is the folder whose `.artv` keeps the frames, unless a setting names a cache;
-    `fingerprint` that of the model with which the film was made before, if it was.
+    `precedent` says how the film was made before, if it was.
     """
 
     storyboard: Storyboard
     home: Path
     over: Settings = field(default_factory=Settings)
     under: Settings = field(default_factory=Settings)
-    fingerprint: str | None = None
+    precedent: Precedent | None = None
 
     @property
     def settings(self) -> Settings:
@@ -113,33 +97,38 @@ class StoryReport:
 def open_story(request: StoryRequest, observer: Observer) -> Story:
     """Find the model, read the images, lay out every frame; nothing is drawn.
 
-    Raises UsageError and ModelError: what is wrong with a request shows here, before the first
-    second of work.
+    Raises ModelError, ImageError for all images together, and UsageError: what is wrong with a
+    request shows here, before the first second of work.
     """
     storyboard, settings = request.storyboard, request.settings
     model = find_model(
         settings.model or DEFAULT_MODEL, settings.revision, settings.variant, _model_home(request)
     )
-    images = {
-        path: read_image(storyboard.folder / path, storyboard.folder)
-        for path in image_paths(storyboard)
-    }
-    liked = model.preferences
-    identity = ModelIdentity(
-        fingerprint=model.fingerprint,
-        size=liked.size,
-        size_multiple=model.size_multiple,
-        sampling=liked.sampling,
-        dtype=liked.dtype,
-    )
+    if request.precedent is not None:
+        model = request.precedent.followed_by(model)
+    images = _read_images(storyboard)
+    identity = ModelIdentity.of(model)
     digests = {path: image.digest for path, image in images.items()}
     plan = make_plan(storyboard, identity, digests, over=request.over, under=request.under)
-    if request.fingerprint not in (None, model.fingerprint):
+    if request.precedent is not None and request.precedent.fingerprint != model.fingerprint:
         observer.warn(f"{storyboard.name} was made by other weights: its frames will differ")
-    if model.name in embedded_models():
-        for loss in lost_words(segment.prompt for segment in storyboard.segments):
+    if vocabulary := read_vocabulary(model):
+        for loss in lost_words((segment.prompt for segment in storyboard.segments), vocabulary):
             observer.warn(f"the {model.name} model {loss}")
     return Story(request, model, images, plan)
+
+
+def _read_images(storyboard: Storyboard) -> dict[str, InputImage]:
+    images, problems = {}, []
+    for path in image_paths(storyboard):
+        try:
+            images[path] = read_image(storyboard.folder / path, storyboard.folder)
+        except ImageError as error:
+            problems.append(error)
+    if problems:
+        *others, last = problems
+        raise ImageError("\n".join([*map(str, others), last.message]), last.remedy)
+    return images
 
 
 def _model_home(request: StoryRequest) -> Path:
@@ -167,7 +156,8 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     """Draw what is missing, write the film, and tell what was done.
 
     Every frame is kept as soon as it is made, so whatever ends this early, the same call goes on
-    from there. Raises any class of `artv_cli.errors`.
+    from there. A limit of the cache's size makes room at the cost of other stories, once the film
+    is there. Raises any class of `artv_cli.errors`.
     """
     started = time.perf_counter()
     story = open_story(request, observer)
@@ -175,11 +165,12 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     engine = functools.cache(lambda: _load_engine(story, observer))
     store = open_store(request, observer, engine)
     with store.lock():
-        lacking = missing(story.plan, store)
-        frames = sum(target.is_shown for target in lacking)
-        observer.planned(len(story.plan.frames) - frames, frames, len(lacking) - frames)
-        remember(store.root, request.storyboard, story.plan)
-        return _make_film(story, store, engine, output, observer, started)
+        observer.planned(_work(story, missing(story.plan, store)))
+        weights = str(story.model.path.absolute())
+        remember(store.root, request.storyboard, story.plan, weights, request.settings.variant)
+        report = _make_film(story, store, engine, output, observer, started)
+        _make_room(story, store, observer)
+    return report
 
 
 def export_story(request: StoryRequest, output: Output, observer: Observer) -> StoryReport:
@@ -195,7 +186,14 @@ def export_story(request: StoryRequest, output: Output, observer: Observer) -> S
 
     if lacking:
         refuse()
+    observer.planned(_work(story, lacking))
     return _make_film(story, store, refuse, output, observer, started)
+
+
+def _work(story: Story, lacking: tuple[FramePlan, ...]) -> Work:
+    storyboard = story.request.storyboard
+    prompts = tuple(segment.prompt for segment in storyboard.segments)
+    return Work(storyboard.name, prompts, story.plan, lacking)
 
 
 def _absent(story: Story, store: FrameStore, lacking: Sequence[FramePlan]) -> ArtvError:
@@ -237,23 +235,35 @@ def _make_film(
     )
 
 
+def _make_room(story: Story, store: FrameStore, observer: Observer) -> None:
+    """Prune what other stories left behind, if a setting limits the cache; never this story."""
+    limit = story.request.settings.max_cache_size
+    if limit is None:
+        return
+    ours = frozenset(target.key for target in story.plan.targets)
+    pruned = keep_below(store, limit, ours)
+    if pruned.files:
+        observer.pruned(pruned.files, pruned.size)
+
+
 def _draw(
     story: Story, store: FrameStore, engine: Callable[[], Engine], observer: Observer
 ) -> tuple[list[str], list[float]]:
     """Run the loop; return every frame's digest, and the seconds of those that were drawn."""
     digests: list[str] = []
-    drawn: list[tuple[FramePlan, float]] = []
+    drawn: list[tuple[FramePlan, float, int]] = []
     try:
         for frame in render(story.plan, store, engine, story.picture):
             digests.append(frame.entry.digest)
             if not frame.reused:
-                drawn.append((frame.plan, frame.seconds))
+                size = len(frame.entry.latents.data) + len(frame.entry.png)
+                drawn.append((frame.plan, frame.seconds, size))
             observer.frame(frame)
     finally:
         record_timings(store.root, drawn)
     for difference, count in store.foreign.items():
         observer.warn(f"{count} frames were drawn elsewhere ({difference}); --strict redraws them")
-    return digests, [seconds for _, seconds in drawn]
+    return digests, [seconds for _, seconds, _ in drawn]
 
 
 def _recipe(story: Story, output: Output, digests: list[str]) -> Recipe:
@@ -270,13 +280,13 @@ def _recipe(story: Story, output: Output, digests: list[str]) -> Recipe:
 
 
 def _load_engine(story: Story, observer: Observer) -> Engine:
-    observer.loading(story.model.name)
-    from artv_cli.artv_engine import load_engine  # torch comes with it
-
     settings = story.request.settings
-    return load_engine(
+    return open_engine(
         story.model,
-        device=settings.device or "auto",
-        dtype=story.plan.dtype,
-        variant=settings.variant,
+        observer,
+        settings.device,
+        story.plan.dtype,
+        settings.variant,
+        offload=settings.offload or "none",
+        size=story.plan.size,
     )

@@ -10,6 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("artv", deadline=None)
+settings.load_profile("artv")
 
 STORY = """\
 title: The cat and the rocket
@@ -59,17 +64,21 @@ class Studio:
         return CliRunner().invoke(app, list(arguments), input=stdin)
 
     def json(self, *arguments: str) -> Any:
-        """Run a command that must succeed, with `--json`, and return what it printed."""
+        """Run a command that must succeed, with `--json`, and return what it printed last."""
+        return self.events(*arguments)[-1]
+
+    def events(self, *arguments: str) -> list[Any]:
+        """Run a command that must succeed, with `--json`, and return each line that it printed."""
         result = self.run(*arguments, "--json")
         assert result.exit_code == 0, result.stderr
-        return json.loads(result.stdout)
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def stand_in_model(
     name: str, revision: object = None, variant: object = None, folder: Path | None = None
 ) -> Any:
     """Return the model folder whose frames the stand-in engine draws."""
-    from standin import MODEL
+    from standin import KEY_SAMPLING, MODEL
 
     from artv_cli.model.folder import ModelFolder, Preferences
 
@@ -78,12 +87,22 @@ def stand_in_model(
         path=(folder or Path()) / name,
         is_relative=name.startswith("."),
         fingerprint=MODEL.fingerprint,
-        preferences=Preferences(size=MODEL.size, sampling=MODEL.sampling),
+        preferences=Preferences(size=MODEL.size, sampling=MODEL.sampling, key_frame=KEY_SAMPLING),
         size_multiple=MODEL.size_multiple,
         autoencoder="AutoencoderKL",
         latent_channels=4,
         downsampling=8,
     )
+
+
+def teach(model: Path, words: str, places: int = 18) -> None:
+    """Write the tokenizer of a model that knows some words, and reads so many of a prompt."""
+    folder = model / "tokenizer"
+    folder.mkdir(parents=True)
+    vocabulary = {word: number for number, word in enumerate(["<pad>", *words.split()])}
+    tokenizer = {"model": {"type": "WordLevel", "vocab": vocabulary}}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": places + 2}))
 
 
 @pytest.fixture
@@ -94,10 +113,9 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     monkeypatch.setenv("COLUMNS", "100")
     engine = SimpleNamespace(load_engine=studio.load_engine)
     monkeypatch.setitem(sys.modules, "artv_cli.artv_engine", engine)
-    for module in ("artv_cli.story", "artv_cli.commands.models"):
+    for module in ("artv_cli.story", "artv_cli.commands.cache", "artv_cli.commands.models"):
         monkeypatch.setattr(f"{module}.find_model", stand_in_model)
-        monkeypatch.setattr(f"{module}.embedded_models", lambda: ["storybook"])
-    monkeypatch.setattr("artv_cli.storybook.vocabulary.unknown_words", lambda prompt: [])
+    monkeypatch.setattr("artv_cli.commands.models.embedded_models", lambda: ["storybook"])
     yield studio
 
 

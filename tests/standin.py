@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ SAMPLING = Sampling(
     guidance=Guidance(text=3.0, reference=0.25, anchor=0.25, on="dynamic"),
     noise_level=200,
 )
+# How the stand-in model folder likes its key frames; `MODEL` has no such wish.
+KEY_SAMPLING = replace(SAMPLING, steps=20, guidance=replace(SAMPLING.guidance, text=1.25))
 MODEL = ModelIdentity(
     fingerprint="f" * 64, size=(32, 16), size_multiple=8, sampling=SAMPLING, dtype="float32"
 )
@@ -74,6 +76,9 @@ class StandInEngine:
 
     def key_frame(self, request: FrameRequest) -> Latents:
         self.calls.append(Call("key_frame", request))
+        # References and anchor are blank: how strongly they pull changes nothing.
+        guidance = replace(request.sampling.guidance, reference=0.0, anchor=0.0)
+        request = replace(request, sampling=replace(request.sampling, guidance=guidance))
         return self._latents(request.size, "key", repr(request).encode())
 
     def next_frame(

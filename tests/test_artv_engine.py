@@ -77,6 +77,15 @@ def test_engine_says_who_it_is_and_where_it_runs(engine: ArtvEngine) -> None:
     assert all(isinstance(value, str) for value in engine.environment.values())
 
 
+@pytest.mark.parametrize("asked", ["cuda", "cuda:0", "cuda:1"])
+def test_the_environment_names_the_card_and_not_how_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    engine = ArtvEngine(tiny_model(), FINGERPRINT, device=asked)
+    assert engine.environment["device"] == "cuda (NVIDIA H200)"
+
+
 def test_a_picture_becomes_latents_and_latents_a_picture(engine: ArtvEngine) -> None:
     encoded = engine.encode(PICTURE)
     assert (encoded.dtype, encoded.shape) == ("float32", LATENT)
@@ -290,13 +299,7 @@ STORY = story(
 @pytest.fixture(scope="module")
 def plan(folder: Path) -> RenderPlan:
     model = find_model(str(folder))
-    identity = ModelIdentity(
-        fingerprint=model.fingerprint,
-        size=model.preferences.size,
-        size_multiple=model.size_multiple,
-        sampling=model.preferences.sampling,
-        dtype=model.preferences.dtype,
-    )
+    identity = ModelIdentity.of(model)
     return make_plan(STORY, identity, {"rocket.png": "a" * 64})
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
-import resource
 import shutil
 import struct
 import time
@@ -273,35 +272,6 @@ def test_an_interrupt_in_the_middle_of_a_write_leaves_nothing_behind(
         store.put(KEY, LATENTS, PIXELS + 1, {})
     assert store.path(KEY).read_bytes() == packed
     assert not list(store.root.rglob("*.tmp"))
-
-
-def _put_with_file_limit(root: Path, limit: int) -> None:
-    """Child process: exits with 5 on StorageError, 0 when the entry was committed."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    store = FrameStore(root, environment=ENVIRONMENT, warn=lambda _: os._exit(9))
-    try:
-        store.put(KEY, LATENTS, PIXELS, PARENTS)
-    except StorageError as error:
-        os._exit(5 if "no space" in error.message else 8)
-    os._exit(0)
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_full_disk_is_a_storage_error_at_every_size_and_the_store_stays_valid(
-    store: FrameStore, packed: bytes, warnings: list[str]
-) -> None:
-    store.put(OTHER_KEY, LATENTS, PIXELS, {})
-    store.path(KEY).unlink()
-    fork = multiprocessing.get_context("fork")
-    for limit in [0, 1, 13, len(packed) // 2, *range(len(packed) - 2, len(packed) + 2)]:
-        child = fork.Process(target=_put_with_file_limit, args=(store.root, limit))
-        child.start()
-        child.join()
-        fits = limit >= len(packed)
-        assert child.exitcode == (0 if fits else 5), limit
-        assert (store.get(KEY, PARENTS) is not None) == fits
-        assert store.get(OTHER_KEY, {}) is not None
-        assert not list(store.root.rglob("*.tmp")) and not warnings
 
 
 def _as_reader(root: Path) -> None:

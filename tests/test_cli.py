@@ -40,7 +40,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     ("name", "code"),
     [
         ("ArtvError", 1), ("EncodeError", 1), ("RenderError", 1), ("UsageError", 2),
-        ("StoryboardError", 2), ("ImageError", 2), ("ModelError", 3), ("StoryLocked", 4),
+        ("StoryboardError", 2), ("ImageError", 2), ("ModelError", 3), ("CacheLocked", 4),
         ("StorageError", 5),
     ],
 )  # fmt: skip
@@ -180,7 +180,6 @@ class SlowEngine(StandInEngine):
         time.sleep(60)
 
 artv_cli.story.find_model = stand_in_model
-artv_cli.story.embedded_models = list
 engine = types.SimpleNamespace(load_engine=lambda *model, **how: SlowEngine())
 sys.modules["artv_cli.artv_engine"] = engine
 from artv_cli.cli import main

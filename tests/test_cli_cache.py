@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import FRAMES, Studio
+from conftest import FRAMES, STORY, Studio, stand_in_model, teach
+from filelock import FileLock
+from standin import StandInEngine
+
+from artv_cli.errors import UsageError
 
 
 def test_cache_ls_names_stories_and_environments(studio: Studio) -> None:
@@ -14,9 +22,27 @@ def test_cache_ls_names_stories_and_environments(studio: Studio) -> None:
     studio.json("story", "story.yaml")
     listed = studio.json("cache", "ls")
     assert listed["frames"] == FRAMES
-    assert listed["stories"] == [{"name": "story.yaml", "frames": FRAMES, "cached": FRAMES}]
     assert listed["environments"] == {"engine stand-in 1": FRAMES}
-    assert "story.yaml" in studio.run("cache", "ls").stdout
+    (story,) = listed["stories"]
+    assert 0 <= time.time() - story.pop("used") < 600
+    assert story == {
+        "name": "story.yaml", "frames": FRAMES, "cached": FRAMES, "bytes": listed["bytes"],
+        "environments": {"engine stand-in 1": FRAMES},
+    }  # fmt: skip
+    printed = studio.run("cache", "ls").stdout
+    assert printed.splitlines()[2].startswith("story.yaml  10      10      ")
+    assert printed.count("engine stand-in 1") == 2
+
+
+def test_cache_ls_counts_a_shared_frame_for_each_story_and_once_in_all(studio: Studio) -> None:
+    studio.write()
+    studio.write(STORY.replace("a cat jumps", "a cat sleeps"), "other.yaml")
+    studio.json("story", "story.yaml")
+    studio.json("story", "other.yaml")
+    listed = studio.json("cache", "ls")
+    assert listed["frames"] == FRAMES + 4
+    assert [story["cached"] for story in listed["stories"]] == [FRAMES, FRAMES]
+    assert sum(story["bytes"] for story in listed["stories"]) > listed["bytes"]
 
 
 def test_cache_ls_of_no_cache_is_empty_and_makes_none(studio: Studio) -> None:
@@ -47,7 +73,167 @@ def test_cache_prune_keeps_what_fits(studio: Studio, size: str, kept: int) -> No
     assert studio.json("cache", "ls")["frames"] == kept
 
 
+def rendered_at(studio: Studio, name: str, used: float) -> set[str]:
+    """Render a story of its own and say when it was used last; return the names of its frames."""
+    before = {path.name for path in Path(".artv/frames").rglob("*.artv")}
+    studio.write(STORY.replace("a cat", name), f"{name}.yaml")
+    studio.json("story", f"{name}.yaml")
+    new = [path for path in Path(".artv/frames").rglob("*.artv") if path.name not in before]
+    for path in new:
+        os.utime(path, (used, used))
+    return {path.name for path in new}
+
+
+def left() -> set[str]:
+    return {path.name for path in Path(".artv/frames").rglob("*.artv")}
+
+
+def test_cache_prune_takes_the_story_used_longest_ago_and_its_last_frames_first(
+    studio: Studio,
+) -> None:
+    old, new = rendered_at(studio, "dog", 1000.0), rendered_at(studio, "bird", 2000.0)
+    size = studio.json("cache", "ls")["bytes"]
+    studio.json("cache", "prune", "--max-size", str(size - 1))
+    assert left() > new and len(left() & old) == FRAMES - 1
+    assert studio.json("plan", "dog.yaml")["first_change"] == FRAMES, "the last frame went"
+    studio.json("cache", "prune", "--max-size", str(size // 2))
+    assert left() & old == set()
+
+
+def test_a_setting_keeps_the_cache_within_a_size_at_the_cost_of_old_stories_alone(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = rendered_at(studio, "dog", 1000.0)
+    newer = rendered_at(studio, "bird", 2000.0)
+    size = studio.json("cache", "ls")["bytes"]
+    monkeypatch.setenv("ARTV_MAX_CACHE_SIZE", str(size + 100))
+    studio.write()
+    told = studio.events("story", "story.yaml")
+    (pruned,) = [event for event in told if event["event"] == "pruned"]
+    assert pruned["files"] >= FRAMES - 1
+    assert left() & newer == newer and len(left() & old) <= 1
+    assert studio.json("plan", "story.yaml")["to_render"] == 0
+    listed = studio.json("cache", "ls")
+    assert listed["bytes"] <= listed["max_size"] == size + 100
+
+
+def test_the_story_just_rendered_stays_however_small_the_limit(studio: Studio) -> None:
+    Path("artv.toml").write_text('max_cache_size = "1kB"\n')
+    old = rendered_at(studio, "dog", 1000.0)
+    assert len(left()) == FRAMES
+    studio.write()
+    result = studio.run("story", "story.yaml")
+    assert "removed 10 files" in result.stderr
+    assert len(left()) == FRAMES and not left() & old
+    assert studio.json("plan", "story.yaml")["to_render"] == 0
+
+
+def test_cache_prune_without_a_size_keeps_the_limit_of_the_settings(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    monkeypatch.setenv("ARTV_MAX_CACHE_SIZE", "1kB")
+    assert studio.json("cache", "prune")["removed"] == FRAMES - 1
+
+
+def test_cache_prune_touches_no_story_that_is_being_rendered(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    with FileLock(".artv/lock"):
+        refused = studio.run("cache", "prune", "--max-size", "0")
+    assert refused.exit_code == 4 and "rendering into" in refused.stderr
+    assert len(left()) == FRAMES
+
+
+def test_cache_prune_of_no_cache_makes_none(studio: Studio) -> None:
+    assert studio.json("cache", "prune", "--max-size", "0") == {"removed": 0, "bytes": 0}
+    assert not Path(".artv").exists()
+
+
+# ---------------------------------------------------------------- verify --render
+
+
+def test_frames_drawn_again_are_the_same_bits(studio: Studio) -> None:
+    studio.write(f"guidance: {{reference: 0.5}}\n{STORY}")
+    studio.json("story", "story.yaml")
+    before = {path: path.read_bytes() for path in Path(".artv/frames").rglob("*.artv")}
+    told = studio.json("cache", "verify", "--render", "99")["rendered"]
+    assert (len(told["same"]), told["different"], told["foreign"]) == (FRAMES, [], 0)
+    assert before == {path: path.read_bytes() for path in Path(".artv/frames").rglob("*.artv")}
+    printed = studio.run("cache", "verify", "--render", "3").stdout
+    assert "3 frames drawn again: 3 are the same bits" in printed
+
+
+def test_frames_that_come_out_otherwise_are_named(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.engine = StandInEngine(salt="another machine that calls itself the same")
+    result = studio.run("cache", "verify", "--render", "2", "--json")
+    told = json.loads(result.stdout)["rendered"]
+    assert result.exit_code == 1
+    assert len(told["different"]) == 2 and told["same"] == []
+    assert all(name in result.stderr for name in told["different"])
+    assert studio.run("cache", "verify").exit_code == 0, "their bytes are what they were"
+
+
+def test_frames_of_other_machines_and_other_weights_are_not_compared(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    for engine in (StandInEngine(environment={"engine": "2"}), StandInEngine(fingerprint="0" * 64)):
+        studio.engine = engine
+        told = studio.json("cache", "verify", "--render", "5")["rendered"]
+        assert told == {"same": [], "different": [], "foreign": FRAMES}
+        assert "not compared" in studio.run("cache", "verify", "--render", "5").stdout
+
+
+def test_only_frames_with_all_that_they_are_made_from_are_drawn_again(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    key = studio.remembered()["frames"][4]["key"]
+    Path(f".artv/frames/{key[:2]}/{key}.artv").unlink()
+    told = studio.json("cache", "verify", "--render", "99")["rendered"]
+    assert set(told["same"]) == {f"story.yaml: frame {n}" for n in (1, 2, 3, 4, 8, 9, 10)}
+
+
+def test_frames_are_drawn_again_with_the_offload_of_the_settings(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def load_engine(*model: Any, **how: Any) -> Any:
+        asked.append(how)
+        return studio.engine
+
+    studio.write()
+    studio.json("story", "story.yaml")
+    monkeypatch.setattr(sys.modules["artv_cli.artv_engine"], "load_engine", load_engine)
+    studio.json("cache", "verify", "--render", "1")
+    monkeypatch.setenv("ARTV_OFFLOAD", "model")
+    studio.json("cache", "verify", "--render", "1")
+    assert [how["offload"] for how in asked] == ["none", "model"]
+
+
+@pytest.mark.parametrize("talk", [(), ("--json",)])
+def test_what_was_verified_is_told_even_where_nothing_can_be_drawn_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, talk: tuple[str, ...]
+) -> None:
+    def refuse(*model: Any, **how: Any) -> Any:
+        raise UsageError("there is no device 'cuda' here", "Leave it out.")
+
+    studio.write()
+    studio.json("story", "story.yaml")
+    monkeypatch.setattr(sys.modules["artv_cli.artv_engine"], "load_engine", refuse)
+    result = studio.run("cache", "verify", "--render", "1", *talk)
+    assert result.exit_code == 2 and "no device 'cuda'" in result.stderr
+    if talk:
+        assert json.loads(result.stdout) == {"cache": ".artv", "good": FRAMES, "bad": []}
+    else:
+        assert result.stdout == f".artv: {FRAMES} frames are good, 0 were not\n"
+
+
 def test_cache_prune_wants_a_size(studio: Studio) -> None:
+    assert studio.run("cache", "prune").exit_code == 2
     result = studio.run("cache", "prune", "--max-size", "much")
     assert result.exit_code == 2
     assert "500MB" in result.stderr
@@ -57,7 +243,30 @@ def test_models_are_listed_and_shown(studio: Studio) -> None:
     assert [model["name"] for model in studio.json("models", "ls")] == ["storybook"]
     assert studio.json("models", "show", "storybook")["steps"] == 8
     assert "storybook" in studio.run("models", "ls").stdout
-    assert "sampler" in studio.run("models", "show", "storybook").stdout
+    shown = studio.run("models", "show", "storybook").stdout
+    assert "sampler" in shown
+    assert "{" not in shown, "people are not shown Python's brackets"
+
+
+def test_a_model_is_shown_with_what_it_was_taught_and_no_more(studio: Studio) -> None:
+    teach(Path("storybook"), "a cat jumps while it rains in the meadow cave rain camera")
+    shown = studio.json("models", "show", "storybook")
+    assert shown["characters"] == ["cat"]
+    assert shown["scenes"] == ["cave", "meadow"]
+    assert shown["motions"] == ["jump"]
+    assert "cat" in shown["words"] and "<pad>" not in shown["words"]
+
+
+def test_a_variant_of_a_model_is_shown(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def find(name: str, variant: str | None = None) -> Any:
+        asked.append(variant)
+        return stand_in_model(name)
+
+    monkeypatch.setattr("artv_cli.commands.models.find_model", find)
+    studio.json("models", "show", "./model", "--variant", "fp16")
+    assert asked == ["fp16"]
 
 
 def test_doctor_tells_facts_and_where_each_setting_came_from(
@@ -70,3 +279,19 @@ def test_doctor_tells_facts_and_where_each_setting_came_from(
     assert facts["device"].startswith("torch cannot be imported")
     assert {"artv", "python", "platform", "torch", "ffmpeg", "cache", "free disk"} < set(facts)
     assert "setting steps" in studio.run("doctor").stdout
+
+
+def test_doctor_tells_of_settings_that_cannot_be_read_and_goes_on(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    Path("artv.toml").write_text('steps = "many"\ncolour = 1\n')
+    (studio.folder / "config" / "artv").mkdir(parents=True)
+    (studio.folder / "config" / "artv" / "config.toml").write_text("steps = 9\n")
+    monkeypatch.setenv("ARTV_SIZE", "huge")
+    facts = studio.json("doctor")
+    assert facts["settings"]["steps"].startswith("9 (")
+    broken = facts["unusable settings"]
+    assert "ARTV_SIZE" in broken and "artv.toml: steps" in broken and "artv.toml: colour" in broken
+    printed = studio.run("doctor")
+    assert printed.exit_code == 0 and "unusable settings" in printed.stdout

@@ -31,9 +31,19 @@ def test_plan_says_in_words_what_it_would_take(studio: Studio) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[0] == "story.yaml: 10 frames, 6 cached, 4 to render"
-    assert lines[1].split() == ["segment", "frames", "cached", "to", "render", "prompt"]
+    assert lines[1].split() == ["segment", "frames", "cached", "to", "render", "changed", "prompt"]
+    assert lines[3].split("  ")[-2:] == ["frame 7: prompt", "a cat sleeps"]
     assert lines[4] == "first changed frame: 7 (segment 2)"
     assert lines[5].startswith("to render: about 0 s, ")
+
+
+def test_check_tells_of_every_image_at_once(studio: Studio) -> None:
+    (studio.folder / "dog.png").write_text("no picture")
+    studio.write(f"image: cat.png\n{STORY}    anchor: dog.png\n")
+    result = studio.run("check", "story.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cat.png" in result.stderr
+    assert "dog.png is not a PNG, JPEG or WebP image.\n  Save it as one of these." in result.stderr
 
 
 def test_plan_of_a_finished_story_has_nothing_to_say_about_changes(studio: Studio) -> None:
@@ -52,7 +62,57 @@ def test_explain_names_the_part_of_the_key_that_changed_and_the_frame_that_cause
     studio.write(STORY.replace("a cat jumps", "a cat sleeps"))
     printed = studio.run("plan", "story.yaml", "--explain", "7").stdout
     assert "frame 7 changed:\n  prompt: a cat jumps -> a cat sleeps\n" in printed
-    assert "made from the same" in studio.run("plan", "story.yaml", "--explain", "6").stdout
+    told = studio.run("plan", "story.yaml", "--explain", "6").stdout
+    assert "made from the same" in told and told.endswith("; it is in the cache\n")
+
+
+def test_each_segment_tells_its_first_change_and_the_parts_of_the_key_that_changed(
+    studio: Studio,
+) -> None:
+    twice = STORY + "  - {prompt: a dog runs, frames: 2}\n"
+    studio.write(twice)
+    studio.json("story", "story.yaml")
+    studio.write(twice.replace("a cat jumps", "a cat sleeps"))
+    parts = [
+        (part["first_change"], part["cause"], part["changed"])
+        for part in studio.json("plan", "story.yaml")["segments"]
+    ]
+    assert parts == [(None, None, []), (7, 7, ["prompt"]), (11, 9, ["prompt"])]
+    printed = studio.run("plan", "story.yaml").stdout
+    assert "frame 11: prompt of 9" in printed
+
+
+def test_a_segment_that_was_never_drawn_and_one_that_got_lost_are_told_so(studio: Studio) -> None:
+    studio.write()
+    assert "frame 1: not in the cache" in studio.run("plan", "story.yaml").stdout
+    studio.json("story", "story.yaml")
+    key = studio.remembered()["frames"][8]["key"]
+    Path(f".artv/frames/{key[:2]}/{key}.artv").unlink()
+    assert "frame 9: not in the cache" in studio.run("plan", "story.yaml").stdout
+    told = studio.run("plan", "story.yaml", "--explain", "9").stdout
+    assert told.endswith("last rendered; it is not in the cache\n")
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("frames: 4", "frames: 6"))
+    assert "frame 11: new" in studio.run("plan", "story.yaml").stdout
+
+
+def test_frames_that_only_moved_are_what_they_were(studio: Studio) -> None:
+    cut = STORY + "  - {prompt: a dog runs, frames: 3, start: cut}\n"
+    studio.write(cut)
+    studio.json("story", "story.yaml")
+    studio.write(cut.replace("frames: 4", "frames: 5"))
+    assert studio.json("plan", "story.yaml", "--explain", "13")["explanation"]["cause"] is None
+
+
+def test_time_and_disk_are_told_from_frames_that_were_drawn_here(studio: Studio) -> None:
+    studio.write()
+    assert "not timed yet" in studio.run("plan", "story.yaml").stdout
+    studio.json("story", "story.yaml")
+    sizes = [path.stat().st_size for path in Path(".artv/frames").rglob("*.artv")]
+    studio.write(STORY.replace("a cat walks", "a dog walks"))
+    need = studio.json("plan", "story.yaml")["estimate"]
+    assert need["seconds"] > 0
+    assert FRAMES * 0.3 * min(sizes) <= need["bytes"] <= FRAMES * max(sizes)
 
 
 def test_explain_traces_a_change_that_came_down_the_chain(studio: Studio) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FRAMES, STORY, Studio
+from conftest import FRAMES, STORY, Studio, stand_in_model, teach
 from PIL import Image
 from standin import KilledEngine, StandInEngine
 
@@ -31,11 +33,12 @@ def test_quiet_is_quiet(studio: Studio) -> None:
     assert (result.stdout, result.stderr) == ("story.mp4\n", "")
 
 
-def test_json_is_one_object_with_the_documented_fields(studio: Studio) -> None:
+def test_the_last_line_of_json_has_the_documented_fields(studio: Studio) -> None:
     studio.write()
     report = studio.json("story", "story.yaml")
     assert list(report) == [
-        "output", "frames", "rendered", "reused", "seconds", "seconds_per_frame", "frame_digests"
+        "event", "output", "frames", "rendered", "reused", "seconds", "seconds_per_frame",
+        "frame_digests",
     ]  # fmt: skip
     assert (report["frames"], report["rendered"], report["reused"]) == (FRAMES, FRAMES, 0)
     assert report["seconds"] > 0 < report["seconds_per_frame"]
@@ -122,6 +125,57 @@ def test_a_film_renders_again_from_its_recipe_whatever_is_set_around_it(
     again = studio.json("story", "story.mp4", "-o", "again.mp4")
     assert again["rendered"] == 0
     assert again["frame_digests"] == first["frame_digests"]
+
+
+def test_a_film_made_again_draws_as_its_model_did_then_whatever_the_model_likes_now(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.write(STORY.replace("    frames: 4", "    start: cut\n    frames: 4\n    steps: 5"))
+    first = studio.json("story", "story.yaml", "-o", "one.gif")
+
+    def changed(*which: Any, **how: Any) -> Any:
+        model = stand_in_model(*which, **how)
+        other = replace(model.preferences.sampling, steps=3, noise_level=1)
+        likes = {"sampling": other, "key_frame": replace(other, steps=4)}
+        return replace(model, preferences=model.preferences.model_copy(update=likes))
+
+    monkeypatch.setattr("artv_cli.story.find_model", changed)
+    assert studio.json("plan", "story.yaml")["to_render"] == FRAMES
+    for film, again in (("one.gif", "two.gif"), ("two.gif", "three.gif")):
+        report = studio.json("story", film, "-o", again)
+        assert (report["rendered"], report["frame_digests"]) == (0, first["frame_digests"])
+    one, two, three = (read_recipe(Path(f"{name}.gif")) for name in ("one", "two", "three"))
+    assert two == three and one.settings == two.settings
+
+
+def test_a_film_of_a_version_that_kept_no_key_frame_sampling_draws_them_as_the_model_likes(
+    studio: Studio,
+) -> None:
+    studio.write()
+    first = studio.json("story", "story.yaml", "-o", "film.gif")
+    recipe = json.loads(Path("film.gif.json").read_text())
+    del recipe["settings"]["key_frame"]
+    Path("old.json").write_text(json.dumps(recipe))
+    assert studio.json("story", "old.json")["frame_digests"] == first["frame_digests"]
+
+
+def test_a_flag_overrules_a_recipe_for_every_frame(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", "film.gif")
+    again = studio.json("story", "film.gif", "--steps", "2", "-o", "again.gif")
+    assert again["rendered"] == FRAMES
+    assert {call.request.sampling.steps for call in studio.engine.drawn[FRAMES:]} == {2}
+
+
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"colour": 1}, 3, "x"])
+def test_a_recipe_with_settings_that_nobody_knows_is_refused(studio: Studio, bad: object) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", "film.gif")
+    recipe = json.loads(Path("film.gif.json").read_text())
+    recipe["settings"]["key_frame"] = bad
+    Path("odd.json").write_text(json.dumps(recipe))
+    result = studio.run("story", "odd.json")
+    assert result.exit_code == 2 and "settings that artv does not know" in result.stderr
 
 
 def test_a_contact_sheet_carries_its_recipe_too(studio: Studio) -> None:
@@ -217,18 +271,19 @@ def test_a_blank_prompt_is_one_sentence(studio: Studio) -> None:
     assert "'prompt' is blank" in result.stderr
 
 
-def test_unknown_words_are_warned_of_once_with_the_nearest_known_ones(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
+def test_unknown_words_are_warned_of_once_with_the_nearest_that_the_model_knows(
+    studio: Studio,
 ) -> None:
-    unknown = [("zebra", ["horse", "cow"])]
-    monkeypatch.setattr("artv_cli.storybook.vocabulary.unknown_words", lambda prompt: unknown)
+    teach(Path("storybook"), "a cap walks")
     studio.write()
     result = studio.run("story", "story.yaml")
     assert result.exit_code == 0
-    assert result.stderr.count("'zebra' (near it: horse, cow)") == 1
+    assert result.stderr.count("the storybook model does not know 'cat' (near it: cap)") == 1
+    assert "'walks'" not in result.stderr and "'jumps'" in result.stderr
 
 
 def test_words_that_the_model_does_not_read_are_warned_of(studio: Studio) -> None:
+    teach(Path("storybook"), "a cat walks jumps on and then")
     studio.write(STORY.replace("a cat walks", "a cat walks" + " on" * 15 + " and, then on"))
     result = studio.run("story", "story.yaml")
     assert "reads 18 words of a prompt and leaves out 'and then on'" in result.stderr

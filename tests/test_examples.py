@@ -93,13 +93,6 @@ def test_the_generator_alone_decides_what_is_drawn() -> None:
     assert not torch.equal(once.target, other.target)
 
 
-def test_an_example_knows_where_its_target_shows_what_it_is_about() -> None:
-    examples = draw(Drops())
-    clip = (examples.target.mean((1, 2, 3)) > 50).float()  # the second clip's values are near 100
-    assert 0 < clip.mean() < 1
-    assert torch.equal(examples.coverage, clip[:, None, None, None].expand(-1, 1, *LATENT[1:]))
-
-
 def test_half_precision_clips_become_single_precision_examples() -> None:
     clips = SolidClips()
     clips.clips = [clip.half() for clip in clips.clips]

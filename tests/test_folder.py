@@ -13,6 +13,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 from tiny import LATENT, PREFERENCES, SIZE, tiny_folder
 
 import artv_cli.model.folder as folder_module
@@ -52,6 +53,13 @@ def complaint(folder: Path) -> str:
     return caught.value.message
 
 
+def advice(folder: Path) -> str:
+    """Return what to do about a folder that cannot be used."""
+    with pytest.raises(ModelError) as caught:
+        find_model(str(folder))
+    return caught.value.remedy
+
+
 # ---------------------------------------------------------------- finding
 
 
@@ -62,7 +70,8 @@ def test_a_folder_says_what_the_plan_needs_to_know(pristine: Path) -> None:
     assert (model.autoencoder, model.latent_channels, model.downsampling) == ("AutoencoderKL", 4, 4)
     assert model.size_multiple == 4 * 2  # the autoencoder's, times the network's one halving
     channels, height, width = LATENT
-    assert model.latent_bytes(SIZE) == channels * height * width * 4
+    assert model.latent_bytes(SIZE, "float32") == channels * height * width * 4
+    assert model.latent_bytes(SIZE, "float16") == channels * height * width * 2
 
 
 def test_an_embedded_model_is_found_by_its_name(
@@ -73,20 +82,49 @@ def test_an_embedded_model_is_found_by_its_name(
     assert embedded_models() == ["tiny"]
 
 
-def test_a_hub_id_is_fetched_at_its_revision_without_pickles(
+HUB = [
+    INDEX, "README.md", "code.py", "everything.safetensors", "dynamic/config.json",
+    "dynamic/diffusion_pytorch_model.safetensors", "dynamic/diffusion_pytorch_model.bin",
+    "dynamic/diffusion_pytorch_model.fp16.safetensors", "safety_checker/model.safetensors",
+]  # fmt: skip
+
+
+class Hub:
+    """Stands in for the hub: `fetched` tells, call by call, which of `HUB`'s files were fetched."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.asked: list[tuple[str, str | None]] = []
+        self.fetched: list[set[str]] = []
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", self._download)
+
+    def _download(self, name: str, *, revision: str | None, **how: Any) -> str:
+        self.asked.append((name, revision))
+        self.fetched.append(set(filter_repo_objects(HUB, **how)))
+        return str(self.folder)
+
+
+def test_a_hub_id_is_fetched_at_its_revision_the_index_first_then_its_parts_without_pickles(
     pristine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, dict[str, Any]]] = []
-
-    def fetch(name: str, **how: Any) -> str:
-        asked.append((name, how))
-        return str(pristine)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    hub = Hub(pristine, monkeypatch)
     assert find_model("someone/tiny", revision="abc").path == pristine
-    [(name, how)] = asked
-    assert (name, how["revision"]) == ("someone/tiny", "abc")
-    assert set(how["allow_patterns"]) == {"*.json", "*.txt", "*.safetensors"}
+    assert hub.asked == [("someone/tiny", "abc")] * 2
+    part = {"dynamic/config.json", "dynamic/diffusion_pytorch_model.safetensors"}
+    assert hub.fetched == [{INDEX}, {INDEX, *part}]
+    find_model("someone/tiny", variant="fp16")
+    variant = "dynamic/diffusion_pytorch_model.fp16.safetensors"
+    assert hub.fetched[2:] == [{INDEX}, {INDEX, *part, variant}]
+
+
+def test_a_hub_id_of_another_kind_is_refused_before_its_weights_are_fetched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(folder, monkeypatch)
+    (folder / INDEX).write_text('{"_class_name": "StableDiffusionPipeline"}')
+    with pytest.raises(ModelError, match="holds a StableDiffusionPipeline"):
+        find_model("someone/tiny")
+    assert hub.fetched == [{INDEX}]
 
 
 def test_a_hub_that_does_not_answer_is_a_model_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,9 +228,26 @@ def test_a_missing_part_is_named(folder: Path, part: str) -> None:
 def test_a_part_with_a_pickle_alone_is_refused(folder: Path, part: str) -> None:
     [weights] = (folder / part).glob("*.safetensors")
     weights.rename(weights.with_suffix(".bin"))
-    message = complaint(folder)
-    assert f"{part}/ holds no safetensors weights" in message
-    assert f"{weights.stem}.bin is a pickle" in message
+    assert f"{part}/ holds no safetensors weights" in complaint(folder)
+    assert f"{weights.stem}.bin may be a pickle, which artv never opens" in advice(folder)
+
+
+@pytest.mark.parametrize("ending", [".fp16.safetensors", ".fp16-00001-of-00001.safetensors"])
+@pytest.mark.parametrize("part", WEIGHTED_PARTS)
+def test_a_part_with_a_variant_alone_says_which(folder: Path, part: str, ending: str) -> None:
+    [weights] = (folder / part).glob("*.safetensors")
+    weights.rename(folder / part / f"{weights.stem}{ending}")
+    (folder / part / "a.bin").touch()
+    assert f"{part}/ holds no safetensors weights" in complaint(folder)
+    assert advice(folder) == f"There is {weights.stem}{ending}: say --variant fp16."
+    assert find_model(str(folder), variant="fp16")
+
+
+@pytest.mark.parametrize("part", WEIGHTED_PARTS)
+def test_a_part_without_any_weights_is_to_be_fetched_again(folder: Path, part: str) -> None:
+    [weights] = (folder / part).glob("*.safetensors")
+    weights.unlink()
+    assert advice(folder).startswith("Fetch it again")
 
 
 def test_a_folder_without_an_index_says_so(tmp_path: Path) -> None:
@@ -233,6 +288,7 @@ def test_another_autoencoder_is_named(folder: Path) -> None:
         ({"colour": "red"}, "artv.colour"),
         ({"sampling": {"steps": 8}}, "artv.sampling"),
         ({"sampling": None}, "artv.sampling"),
+        ({"key_frame": {"steps": 8}}, "artv.key_frame"),
     ],
 )
 def test_a_bad_artv_entry_is_named(folder: Path, change: dict[str, Any], where: str) -> None:
@@ -255,6 +311,14 @@ def test_defaults_that_no_user_could_ask_for_are_refused(
 ) -> None:
     edit_json(folder / INDEX, lambda index: index["artv"]["sampling"].update(change))
     assert where in complaint(folder)
+
+
+def test_key_frames_have_the_same_limits(folder: Path) -> None:
+    def wants_no_steps(index: dict[str, Any]) -> None:
+        index["artv"]["key_frame"] = {**index["artv"]["sampling"], "steps": 0}
+
+    edit_json(folder / INDEX, wants_no_steps)
+    assert "steps" in complaint(folder)
 
 
 @pytest.mark.parametrize("entry", [None, [], "artv", 1])

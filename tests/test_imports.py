@@ -1,4 +1,4 @@
-"""The rooms of the house (DESIGN §2): imports point downward, and torch stays out of the hall."""
+"""The rooms of the house: imports point downward, and torch stays out of the hall."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ FLOORS: tuple[set[str], ...] = (
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"console", "starter"},
-    {"forecast"},
+    {"events", "starter", "talk"},
+    {"forecast", "preview", "redraw"},
     {"story"},
+    {"loading"},
+    {"inventory", "observer"},
     {"artv_engine", "evaluate", "export", "history", "timings", "train"},
     {"recipe", "render", "model", "storybook"},
     {"media"},
@@ -32,8 +34,9 @@ FLOORS: tuple[set[str], ...] = (
     {"keys", "plan"},
     {"diffusion", "image_paths", "images", "storyboard", "storyboard_form", "yaml_source"},
     {"model.folder"},
-    {"engine", "scalars", "settings", "wording"},
+    {"engine", "messages", "scalars", "settings", "wording"},
     {"files"},
+    {"console", "pace"},
     {"", "errors", "latents"},
 )
 MAY_IMPORT_TORCH = {
@@ -111,7 +114,7 @@ from artv_cli.cli import app
 
 for module in (artv_cli.story, artv_cli.commands.models):
     module.find_model = stand_in_model
-    module.embedded_models = lambda: ["storybook"]
+artv_cli.commands.models.embedded_models = lambda: ["storybook"]
 engine = types.SimpleNamespace(load_engine=lambda *model, **how: StandInEngine())
 sys.modules["artv_cli.artv_engine"] = engine
 loaded = {{}}

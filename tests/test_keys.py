@@ -58,6 +58,7 @@ FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
             "variant": "fp16",
             "dtype": "bfloat16",
             "device": "cuda:1",
+            "offload": "sequential",
             "seed": 9,
             "size": (64, 64),
             "fps": Fraction(30000, 1001),
@@ -66,6 +67,7 @@ FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
             "noise_level": 100,
             "guidance": {"text": 5.0},
             "cache": "/tmp/elsewhere",
+            "max_cache_size": "2GB",
             "strict": True,
         }.items()
     },

@@ -32,7 +32,6 @@ def examples(**change: Any) -> Examples:
         captions=["a cat walks"] * COUNT,
         has_reference=FLAGS,
         has_anchor=FLAGS,
-        coverage=torch.zeros(COUNT, 1, *LATENT[1:]),
     )
     return replace(whole, **change)
 
@@ -93,19 +92,6 @@ def test_half_a_mask_has_a_quarter_of_the_loss() -> None:
         torch.testing.assert_close(loss_of(oracle, still, drawn), torch.full((COUNT,), loss))
 
 
-def test_focus_weighs_errors_where_a_frame_shows_what_it_is_about() -> None:
-    """With half of the frame covered and a focus of 3, an error there counts 4 to 1."""
-    batch = examples()
-    left = torch.zeros_like(batch.coverage)
-    left[..., : LATENT[2] // 2] = 1
-    drawn = draw(batch)
-    for side, share in ((left, 4 / 5), (1 - left, 1 / 5)):
-        oracle = Oracle(mask=torch.zeros(COUNT, 1, 8, 8), dynamic=drawn.noise + side)
-        covered = replace(batch, coverage=left)
-        loss, _ = masked_diffusion_loss(oracle, covered, TEXT, drawn, SCHEDULE, focus=3.0)
-        torch.testing.assert_close(loss, torch.full((COUNT,), share))
-
-
 @pytest.mark.parametrize("form", get_args(StaticNoise))
 def test_a_full_mask_predicts_the_static_noise_in_each_form(form: StaticNoise) -> None:
     batch = examples()
@@ -137,12 +123,20 @@ def test_mean_mask_of_each_example_is_reported() -> None:
 
 
 def test_levels_lie_within_0_and_550_and_timesteps_span_the_schedule() -> None:
-    many = Examples(*[torch.zeros(20_000, 1, 1, 1)] * 4, [], FLAGS, FLAGS, FLAGS)
+    many = Examples(*[torch.zeros(20_000, 1, 1, 1)] * 4, [], FLAGS, FLAGS)
     drawn = draw(many)
     assert (drawn.noise_level.min(), drawn.noise_level.max()) == (0, 550)
     assert (drawn.timestep.min(), drawn.timestep.max()) == (0, 999)
     assert drawn.noise_level.float().mean() == pytest.approx(275, abs=5)
     assert drawn.timestep.float().mean() == pytest.approx(499.5, abs=8)
+
+
+def test_a_shift_draws_noisy_timesteps_more_often() -> None:
+    many = Examples(*[torch.zeros(20_000, 1, 1, 1)] * 4, [], FLAGS, FLAGS)
+    generator = torch.Generator().manual_seed(0)
+    drawn = Draw.for_examples(many, SCHEDULE, 550, generator, shift=2.0)
+    assert (drawn.timestep.min(), drawn.timestep.max()) == (0, 999)
+    assert drawn.timestep.median() == pytest.approx(1000 * 2 / 3, abs=10)
 
 
 def test_noises_are_standard_normal_and_independent() -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from sample_plans import WALK, plan
+from standin import story
 
 from artv_cli.errors import StorageError, UsageError
+from artv_cli.export import Output, check_output
 from artv_cli.files.output import replacing, write_text
+from artv_cli.media import video
+from artv_cli.recipe import Recipe, write_sidecar
+
+RECIPE = Recipe(storyboard="", model="", fingerprint="", version="", settings={})
 
 
 def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -91,6 +101,28 @@ def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) ->
     assert "below.txt cannot be written" in caught.value.message and caught.value.remedy
     with pytest.raises(UsageError, match="neither a file nor a folder"):
         write_text(Path("/dev/null"), "y")
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda path: write_text(path, "x"),
+        lambda path: video.check_output(path, Fraction(8)),
+        lambda path: check_output(Output(path=path), story(WALK), plan(WALK)),
+        lambda path: write_sidecar(RECIPE, path),
+    ],
+    ids=["a text", "a film", "a story's film", "a recipe"],
+)
+def test_a_place_that_cannot_even_be_looked_at_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], object]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "stat", fail)
+        with pytest.raises(StorageError, match="a.mp4 cannot be written: Input/output error"):
+            look(tmp_path / "a.mp4")
 
 
 def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:

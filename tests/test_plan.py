@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
 from sample_plans import JUMP, ROCKET, WALK, frame_keys, plan
-from standin import MODEL
+from standin import MODEL, SAMPLING, story
 
 from artv_cli.errors import UsageError
 from artv_cli.keys import frame_seed
+from artv_cli.plan import FramePlan, make_plan
 from artv_cli.settings import Settings
 
 
@@ -24,6 +27,18 @@ def test_frames_follow_the_paper_two_references_and_the_first_frame_as_anchor() 
     assert {f.anchor for f in (a, b, c)} == {k.key}
     assert c.parents == (b.key, a.key, k.key)
     assert [f.index for f in (k, a, b, c)] == [f.chain_index for f in (k, a, b, c)] == [0, 1, 2, 3]
+
+
+def test_a_key_frame_is_drawn_as_the_model_likes_and_a_person_overrules_it() -> None:
+    rich = replace(MODEL, key_sampling=replace(SAMPLING, steps=30))
+    board = story(WALK, ROCKET | {"settings": {"steps": 5}})
+
+    def steps(frames: Sequence[FramePlan]) -> list[int]:
+        return [frame.request.sampling.steps for frame in frames if frame.request]
+
+    assert steps(make_plan(board, rich, {}).frames) == [30, 8, 8, 8, 5, 5, 5, 5, 5]
+    assert steps(make_plan(board, rich, {}, over=Settings(steps=3)).frames) == [3] * 9
+    assert steps(make_plan(board, MODEL, {}).frames) == [8, 8, 8, 8, 5, 5, 5, 5, 5]
 
 
 def test_a_later_segment_is_anchored_to_the_last_frame_before_it() -> None:

@@ -37,6 +37,12 @@ def test_characters_are_drawn_evenly_and_only_do_what_makes_sense(scripts: list[
         assert set(script.motions) <= set(motions(script.character, script.scene))
 
 
+def test_every_scene_is_seen_often_enough_to_be_learnt(scripts: list[Script]) -> None:
+    counts = Counter(script.scene for script in scripts)
+    assert set(counts) == set(SCENES)
+    assert min(counts.values()) > 0.005 * len(scripts)
+
+
 def test_a_fifth_has_company_in_the_same_medium(scripts: list[Script]) -> None:
     accompanied = [script for script in scripts if script.companion]
     assert 0.16 < len(accompanied) / len(scripts) < 0.24

@@ -115,6 +115,26 @@ def test_a_bad_flag_is_named_with_what_it_must_be(name: str, said: object, told:
     assert told in complaint(**{name: said})
 
 
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ("0", 0),
+        ("1 kB", 1000),
+        ("1.5GiB", 3 * 2**29),
+        ("2gb", 2 * 10**9),
+        (7, 7),
+        ("3T", 3 * 10**12),
+    ],
+)
+def test_the_size_of_a_cache_may_be_limited_in_any_unit(said: object, size: int) -> None:
+    assert flag_settings(max_cache_size=said).max_cache_size == size
+
+
+@pytest.mark.parametrize("said", ["much", "-1", "1 MB more", "1e3", True, ""])
+def test_a_bad_limit_of_the_cache_is_told_with_an_example(said: object) -> None:
+    assert "must be a size, such as 500MB" in complaint(max_cache_size=said)
+
+
 def test_every_bad_flag_is_named_at_once() -> None:
     assert complaint(steps=0, fps=0).count("\n") == 1
 
@@ -127,8 +147,10 @@ def test_the_environment_speaks_for_every_setting() -> None:
     values = {
         "seed": "1", "steps": "8", "sampler": "euler", "noise_level": "9", "model": "m",
         "revision": "r", "variant": "v", "dtype": "fp32", "device": "cpu",
+        "offload": "model",
         "size": "64x64", "fps": "8", "strict": "1", "cache": "c", "guidance.text": "1",
         "guidance.reference": "2", "guidance.anchor": "3", "guidance.on": "composed",
+        "max_cache_size": "2GB",
     }  # fmt: skip
     assert set(values) == set(VARIABLES)
     settings = environment_settings({VARIABLES[name]: text for name, text in values.items()})

@@ -19,9 +19,9 @@ from artv_cli.forecast import forecast
 from artv_cli.history import Change, explain_frame, past_stories, recall, remember
 from artv_cli.image_paths import image_paths, seen_from
 from artv_cli.media.probe import read_frames, read_metadata
+from artv_cli.observer import Observer, Work
 from artv_cli.settings import Settings
 from artv_cli.story import (
-    Observer,
     Story,
     StoryRequest,
     export_story,
@@ -41,8 +41,8 @@ class Witness(Observer):
     def warn(self, message: str) -> None:
         self.heard.append(("warn", message))
 
-    def planned(self, cached: int, to_render: int, anchor_images: int = 0) -> None:
-        self.heard.append(("planned", cached, to_render))
+    def planned(self, work: Work) -> None:
+        self.heard.append(("planned", work.cached, work.to_render))
 
     def loading(self, model: str) -> None:
         self.heard.append(("loading", model))
@@ -167,12 +167,14 @@ def test_a_damaged_frame_between_plan_and_export_is_told(
 def test_the_time_is_told_from_frames_drawn_here_and_scales_with_the_steps(studio: Studio) -> None:
     story = opened()
     frames = story.plan.frames
-    timings.record_timings(Path("cache"), [(frame, 4.0) for frame in frames])
-    assert timings.expected_seconds(Path("cache"), frames[:3]) == pytest.approx(12.0)
+    timings.record_timings(Path("cache"), [(frame, 4.0, 900) for frame in frames[1:]])
+    assert timings.expected_seconds(Path("cache"), frames[1:4]) == pytest.approx(12.0)
     halved = opened(settings=Settings(steps=4)).plan.frames
-    assert timings.expected_seconds(Path("cache"), halved[:3]) == pytest.approx(6.0)
+    assert timings.expected_seconds(Path("cache"), halved[1:4]) == pytest.approx(6.0)
+    assert timings.expected_bytes(Path("cache"), frames[0]) == 900
     other = opened(settings=Settings(size=(64, 32))).plan.frames
     assert timings.expected_seconds(Path("cache"), other) is None
+    assert timings.expected_bytes(Path("cache"), other[0]) is None
     assert timings.expected_seconds(Path("cache"), []) == 0.0
 
 
@@ -195,6 +197,15 @@ def test_the_disk_estimate_is_that_of_the_frames_which_are_there(studio: Studio)
     told = forecast(story, open_store(story.request, Observer()))
     assert told.to_render == 3
     assert 3 * min(sizes) <= told.estimate.bytes <= 3 * max(sizes)
+
+
+def test_the_disk_is_guessed_in_the_precision_of_the_plan(studio: Studio) -> None:
+    def guess(dtype: str) -> int:
+        story = opened(settings=Settings.model_validate({"dtype": dtype}))
+        return forecast(story, open_store(story.request, Observer())).estimate.bytes
+
+    latents = 7 * 4 * (32 // 8) * (16 // 8)  # frames, channels, width, height
+    assert guess("float32") - guess("float16") == latents * 2
 
 
 # ---------------------------------------------------------------- history

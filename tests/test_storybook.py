@@ -33,10 +33,10 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def artv(*arguments: str | Path, cwd: Path) -> dict[str, Any]:
-    """Run artv with --json and return what it says."""
+    """Run artv with --json and return the last thing that it says."""
     done = subprocess.run(command(*arguments, "--json"), cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
 
 

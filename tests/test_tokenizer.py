@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import stand_in_model
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from artv_cli.storybook.captions import MAX_WORDS
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
-from artv_cli.storybook.vocabulary import KNOWN_WORDS
+from artv_cli.storybook.vocabulary import KNOWN_WORDS, read_vocabulary
 
 TOKENIZER = build_tokenizer()
 START, END, PAD, UNKNOWN = (
@@ -72,7 +74,9 @@ def test_exactly_so_many_words_are_read_as_are_said_to_be() -> None:
 
 
 def test_a_saved_tokenizer_says_the_same(tmp_path: Path) -> None:
-    TOKENIZER.save_pretrained(tmp_path)
-    loaded = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=False)
+    TOKENIZER.save_pretrained(tmp_path / "tokenizer")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "tokenizer", trust_remote_code=False)
     for prompt in ("A cat walks!", "the cat philosophises", "", *sorted(KNOWN_WORDS)[:20]):
         assert tokens(prompt, loaded) == tokens(prompt)
+    known = read_vocabulary(replace(stand_in_model("mine"), path=tmp_path))
+    assert known is not None and (known.words, known.places) == (KNOWN_WORDS, MAX_WORDS)

@@ -17,7 +17,7 @@ from artv_cli.errors import UsageError
 from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model
 from artv_cli.train.loop import Learner, Recipe, Trainer
-from artv_cli.train.storybook import PREFERENCES, build_learner, export
+from artv_cli.train.storybook import PREFERENCES, build_learner, export, take_over
 
 HALF_PRECISION = 2  # bytes
 
@@ -79,3 +79,23 @@ def test_an_exported_model_draws(trainer: Trainer, tmp_path: Path) -> None:
     frame = engine.key_frame(FrameRequest("a cat", 0, (32, 32), PREFERENCES.sampling))
     assert np.isfinite(np.frombuffer(frame.data, "<f4")).all()
     assert engine.decode(frame).shape == (32, 32, 3)
+
+
+def test_a_training_starts_from_another_model_and_knows_its_words_again(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    trainer.train_step()
+    export(trainer, vae(tmp_path), tmp_path / "model")
+    torch.manual_seed(5)
+    learner = Learner(tiny_networks(), tiny_text(more=["zebra"]))
+    fresh = embedding(learner, "zebra").clone()
+    take_over(learner, find_model(str(tmp_path / "model")))
+    for name, weight in learner.networks.named_parameters():
+        torch.testing.assert_close(weight, trainer.learner.networks.get_parameter(name).float())
+    assert torch.equal(embedding(learner, "cat"), embedding(trainer.learner, "cat").float())
+    assert torch.equal(embedding(learner, "zebra"), fresh)
+
+
+def embedding(learner: Learner, word: str) -> torch.Tensor:
+    number = learner.text.tokenizer.get_vocab()[word]
+    return learner.text.model.get_input_embeddings().weight[number].detach()

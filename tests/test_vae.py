@@ -1,5 +1,6 @@
 """The VAE's training: it learns, it resumes, and what it saves has the scale that it says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_resumed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
     halves.mkdir()
     training.save(halves / "training.safetensors")
     train_vae(TINY, Budget(steps=4), halves, report=lambda _: None)
-    one, other = (AutoencoderKL.from_pretrained(folder) for folder in (whole, halves))
+    one, other = map(AutoencoderKL.from_pretrained, (whole, halves))
     for name, weight in one.state_dict().items():
         assert torch.equal(weight, other.state_dict()[name]), name
     assert one.config.scaling_factor == other.config.scaling_factor
@@ -70,6 +71,37 @@ def test_every_other_crop_shows_the_character() -> None:
     assert (shown[1::2].sum((1, 2, 3)) > 0.5 * whole).all()
 
 
+def test_crops_are_cut_between_the_latents() -> None:
+    rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
+    frames = torch.stack([rows, columns, rows])[None].repeat(16, 1, 1, 1)
+    masks = torch.zeros(16, 1, 128, 128)
+    for index, mask in enumerate(masks[:12]):  # the last four show no character
+        mask[0, 5 * index + 3 :, 7 * index + 1 :] = 1
+    for seed in range(4):
+        crops, _ = crop_batch(frames, masks, 64, torch.Generator().manual_seed(seed))
+        corners = crops[:, :2, 0, 0]
+        assert not (corners % 8).any()
+        assert len(corners.unique(dim=0)) > 10
+
+
+def test_latents_are_noised_in_training_and_nowhere_else() -> None:
+    clean, noised = replace(TINY, noise=0.0), replace(TINY, noise=3.0)
+    one, other = VaeTraining(clean), VaeTraining(noised)
+    assert evaluate(one.averaged(), clean, batches=2) == evaluate(other.averaged(), noised, 2)
+    assert one.train_step(0.0) < other.train_step(0.0)
+    assert VaeTraining(clean).train_step(0.0) == VaeTraining(clean).train_step(0.0)
+
+
+def test_the_time_spent_is_kept_with_the_weights(tmp_path: Path) -> None:
+    training, resumed = VaeTraining(TINY), VaeTraining(TINY)
+    training.train_step(0.0)
+    training.elapsed = 12.5
+    training.save(tmp_path / "training.safetensors")
+    assert [file.name for file in tmp_path.iterdir()] == ["training.safetensors"]
+    resumed.load(tmp_path / "training.safetensors")
+    assert (resumed.step, resumed.elapsed) == (1, 12.5)
+
+
 def test_the_budget_is_spent_by_whichever_limit_comes_first() -> None:
     assert Budget(seconds=100, steps=10).progress(5, 80.0) == 0.8
     assert Budget(steps=10).progress(20, 0.0) == 1.0
@@ -84,11 +116,11 @@ def test_a_finished_vae_keeps_its_latents_while_its_decoder_learns(tmp_path: Pat
     finished = train_vae(TINY, Budget(steps=2), tmp_path / "vae", report=lambda _: None)
     frames, _ = sample_batch(TINY, 5)
     with torch.no_grad():
-        latents, drawn = encode_images(finished, frames), finished.decode(torch.ones(1, 4, 8, 8))
+        latents, drawn = encode_images(finished, frames), finished.decode(torch.ones(1, 8, 8, 8))
     again = train_vae(
         TINY, Budget(steps=2), tmp_path / "sharper", report=lambda _: None, finished=finished
     )
     with torch.no_grad():
         assert torch.equal(encode_images(again, frames), latents)
-        assert not torch.equal(again.decode(torch.ones(1, 4, 8, 8)).sample, drawn.sample)
+        assert not torch.equal(again.decode(torch.ones(1, 8, 8, 8)).sample, drawn.sample)
     assert again.config.scaling_factor == finished.config.scaling_factor

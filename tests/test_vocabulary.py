@@ -1,9 +1,22 @@
 """The words that the storybook knows, and what it says about others."""
 
-import pytest
+import json
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
+from conftest import stand_in_model, teach
+
+from artv_cli.errors import ModelError
+from artv_cli.model.folder import ModelFolder, embedded_models, find_model
+from artv_cli.storyboard import load_storyboard
+from artv_cli.storybook import sayings
 from artv_cli.storybook.captions import MAX_WORDS
-from artv_cli.storybook.vocabulary import KNOWN_WORDS, unknown_words, unread_words
+from artv_cli.storybook.repertoire import MOTIONS
+from artv_cli.storybook.vocabulary import KNOWN_WORDS, Vocabulary, read_vocabulary
+
+WORLD = Vocabulary(KNOWN_WORDS, MAX_WORDS)
+STORIES = Path(__file__).parent.parent / "storyboards"
 
 # The words of the first world. Trained word embeddings are carried over by word: none may go.
 FIRST_WORDS = """
@@ -46,11 +59,11 @@ def test_no_word_of_the_first_world_was_forgotten() -> None:
     ],
 )
 def test_ordinary_phrasing_is_known(prompt: str) -> None:
-    assert unknown_words(prompt) == []
+    assert WORLD.knows(prompt) and WORLD.unknown(prompt) == []
 
 
 def test_unknown_words_come_once_each_with_known_neighbours() -> None:
-    found = unknown_words("A forrest! A cat in the Forrest meets Zyxgh")
+    found = WORLD.unknown("A forrest! A cat in the Forrest meets Zyxgh")
     assert [word for word, _ in found] == ["forrest", "meets", "zyxgh"]
     assert found[0][1][0] == "forest"
     assert found[2][1] == ()
@@ -59,5 +72,52 @@ def test_unknown_words_come_once_each_with_known_neighbours() -> None:
 
 def test_only_the_words_beyond_the_models_length_go_unread() -> None:
     prompt = "The cat, " * (MAX_WORDS // 2)
-    assert unread_words(prompt) == []
-    assert unread_words(f"{prompt} by Night!") == ["by", "night"]
+    assert WORLD.unread(prompt) == []
+    assert WORLD.unread(f"{prompt} by Night!") == ["by", "night"]
+
+
+def model_in(path: Path) -> ModelFolder:
+    return replace(stand_in_model("mine"), path=path)
+
+
+def test_a_models_words_are_those_of_its_own_tokenizer(tmp_path: Path) -> None:
+    teach(tmp_path, "a cat walks", places=7)
+    known = read_vocabulary(model_in(tmp_path))
+    assert known == Vocabulary(frozenset({"a", "cat", "walks"}), 7)
+    assert known.knows("A cat, walks!") and not known.knows("a dog walks")
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [None, {"model": {"type": "BPE", "vocab": {}}}, {}, {"model": None}]
+)
+def test_a_model_that_reads_pieces_of_words_knows_all_words(
+    tmp_path: Path, tokenizer: object
+) -> None:
+    teach(tmp_path, "cat")
+    file = tmp_path / "tokenizer" / "tokenizer.json"
+    file.unlink() if tokenizer is None else file.write_text(json.dumps(tokenizer))
+    assert read_vocabulary(model_in(tmp_path)) is None
+
+
+def test_a_damaged_tokenizer_is_one_sentence(tmp_path: Path) -> None:
+    teach(tmp_path, "cat")
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="mine: .* cannot be read"):
+        read_vocabulary(model_in(tmp_path))
+
+
+def test_every_motion_can_be_said_plainly() -> None:
+    assert tuple(sayings.PLAINLY) == MOTIONS
+    assert all(map(WORLD.knows, sayings.PLAINLY.values()))
+
+
+@pytest.mark.parametrize("name", embedded_models())
+def test_the_world_has_every_word_of_the_model_that_ships_and_it_knows_the_samples(
+    name: str,
+) -> None:
+    shipped = read_vocabulary(find_model(name))
+    assert shipped is not None and shipped.places == MAX_WORDS
+    assert shipped.words <= KNOWN_WORDS  # its weights may be older than the world: fewer words
+    for file in STORIES.glob("*.yaml"):
+        for segment in load_storyboard(file).segments:
+            assert shipped.unknown(segment.prompt) == [] == WORLD.unknown(segment.prompt)

@@ -85,9 +85,10 @@ def tiny_vae() -> Autoencoder:
     )
 
 
-def tiny_text() -> TextEncoder:
+def tiny_text(more: Sequence[str] = ()) -> TextEncoder:
+    words = [*WORDS, *more]
     config = CLIPTextConfig(
-        vocab_size=len(WORDS),
+        vocab_size=len(words),
         hidden_size=TEXT_WIDTH,
         intermediate_size=32,
         num_hidden_layers=1,
@@ -97,12 +98,12 @@ def tiny_text() -> TextEncoder:
         bos_token_id=1,
         eos_token_id=2,
     )
-    return TextEncoder(tiny_tokenizer(), CLIPTextModel(config))
+    return TextEncoder(tiny_tokenizer(words), CLIPTextModel(config))
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    pad, start, end, unknown, *_ = WORDS
-    tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token=unknown))
+def tiny_tokenizer(words: Sequence[str] = WORDS) -> PreTrainedTokenizerFast:
+    pad, start, end, unknown, *_ = words
+    tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}", special_tokens=[(start, 1), (end, 2)]
@@ -146,9 +147,6 @@ class SolidClips:
 
     def latents(self, clip: int) -> Tensor:
         return self.clips[clip]
-
-    def coverage(self, clip: int) -> Tensor:
-        return torch.full((len(self.clips[clip]), 1, *self.clips[clip].shape[2:]), clip % 2)
 
     def caption(self, clip: int, frame: int, rng: Any, *, complete: bool) -> str:
         return f"{'a' if complete else 'the'} cat walks"

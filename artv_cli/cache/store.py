@@ -8,6 +8,8 @@
       quarantine/                files that failed a check, kept for whoever wonders why
       lock                       held by the process that renders
       lock.json                  who that is: {"host", "pid", "started"}; true only while locked
+      stories/                   what was last rendered of each storyboard (`artv_cli.history`)
+      timings.json               what a frame cost here (`artv_cli.timings`)
 
 Promises, each with its test:
 
@@ -33,10 +35,11 @@ import errno
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from artv_cli.cache.cache_lock import CacheLock
 from artv_cli.cache.entry import (
     BadEntry,
     Entry,
@@ -46,7 +49,6 @@ from artv_cli.cache.entry import (
     make_entry,
     pack_entry,
 )
-from artv_cli.cache.story_lock import StoryLock
 from artv_cli.errors import StorageError
 from artv_cli.files.durable import DENIED, NO_SPACE, commit, make_folder, sweep
 from artv_cli.latents import Latents, Pixels
@@ -111,7 +113,7 @@ class FrameStore:
         self._warn = warn
         self._warned: set[Path] = set()
         self._served: Counter[frozenset[tuple[str, str]]] = Counter()
-        self._lock = StoryLock(self.root)
+        self._lock = CacheLock(self.root)
 
     def path(self, key: str) -> Path:
         """Return where the entry of a key stands, or would stand."""
@@ -223,14 +225,15 @@ class FrameStore:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the store while rendering into it: others raise StoryLocked, naming this process.
+        """Hold the store while rendering into it: others raise CacheLocked, naming this process.
 
         Nested calls are free. What killed processes left half written is swept away.
         """
         with contextlib.suppress(OSError):  # a store that cannot be written needs no lock
             make_folder(self.root)
         with self._lock.hold():
-            sweep((*self.root.glob("*.tmp"), *self.root.glob("frames/*/*.tmp")))
+            with contextlib.suppress(OSError):  # what cannot be listed is swept another time
+                sweep((*self.root.glob("*.tmp"), *self.root.glob("frames/*/*.tmp")))
             yield
 
     def entries(self) -> Iterator[StoredFrame]:
@@ -255,21 +258,25 @@ class FrameStore:
                 bad.append(path.name)
         return Verification(good, tuple(bad))
 
-    def prune(self, max_size: int) -> Pruned:
+    def prune(
+        self,
+        max_size: int,
+        *,
+        keep: Collection[str] = (),
+        rank: Callable[[StoredFrame], tuple[float, int]] = lambda frame: (frame.used, 0),
+    ) -> Pruned:
         """Remove quarantined files, then the frames used longest ago, until `max_size` bytes stay.
 
-        Raises StoryLocked while another process renders into the store.
+        Keys in `keep` stay; `rank` is another order, lowest first. CacheLocked while others render.
         """
         with self.lock():
-            doomed = [path for path in self.root.glob("quarantine/*") if path.is_file()]
-            freed = [_remove(path) for path in doomed]
-            kept = sorted(self.entries(), key=lambda stored: (stored.used, stored.path))
+            freed = [_remove(path) for path in self.root.glob("quarantine/*") if path.is_file()]
+            kept = sorted(self.entries(), key=lambda stored: (rank(stored), stored.path))
             size = sum(stored.size for stored in kept)
             for stored in kept:
-                if size <= max_size:
-                    break
-                freed.append(_remove(stored.path))
-                size -= freed[-1] or 0
+                if size > max_size and stored.path.stem not in keep:
+                    freed.append(_remove(stored.path))
+                    size -= freed[-1] or 0
         removed = [length for length in freed if length is not None]
         return Pruned(len(removed), sum(removed))
 

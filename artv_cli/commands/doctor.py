@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from artv_cli import __version__
 from artv_cli.commands.options import TalkOptions
-from artv_cli.commands.sources import config_files, surroundings
+from artv_cli.commands.sources import config_files, settings_sources
 from artv_cli.console import emit_json, emit_table, file_size
+from artv_cli.errors import UsageError
 from artv_cli.settings import Settings, explain, merge
 from artv_cli.story import CACHE_FOLDER
 
@@ -25,8 +28,10 @@ def doctor(talk: TalkOptions) -> None:
     artv doctor
     artv doctor --json
     """
-    layers = surroundings(Path())
+    layers, broken = _settings()
     facts = dict(_facts(merge(*layers.values())))
+    if broken:
+        facts["unusable settings"] = "; ".join(broken)
     said = {
         name: f"{setting.value} ({setting.source})" for name, setting in explain(layers).items()
     }
@@ -37,6 +42,17 @@ def doctor(talk: TalkOptions) -> None:
     emit_table(("", ""), [*facts.items(), *settings])
 
 
+def _settings() -> tuple[dict[str, Settings], list[str]]:
+    """Return the settings around this folder by source, and what is wrong with the others."""
+    layers, broken = {}, []
+    for source, read in settings_sources(Path()).items():
+        try:
+            layers[source] = read()
+        except UsageError as error:  # a doctor is asked because something is broken
+            broken += error.message.splitlines()
+    return layers, broken
+
+
 def _facts(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "artv", __version__
     yield "python", f"{platform.python_version()} ({sys.executable})"
@@ -44,6 +60,7 @@ def _facts(settings: Settings) -> Iterator[tuple[str, str]]:
     for name in _LIBRARIES:
         yield name, _version(name)
     yield "device", _device()
+    yield "free memory", file_size(psutil.virtual_memory().available)
     yield "ffmpeg", _ffmpeg()
     cache = (settings.cache or Path(CACHE_FOLDER)).resolve()
     there = next(path for path in (cache, *cache.parents) if path.exists())
@@ -67,7 +84,8 @@ def _device() -> str:
     except Exception as error:  # a broken installation is what a doctor is asked about
         return f"torch cannot be imported: {error}"
     if torch.cuda.is_available():
-        return f"cuda ({torch.cuda.get_device_name()})"
+        free, total = map(file_size, torch.cuda.mem_get_info())
+        return f"cuda ({torch.cuda.get_device_name()}, {free} of {total} free)"
     if torch.backends.mps.is_available():
         return "mps"
     return f"cpu ({torch.get_num_threads()} threads)"

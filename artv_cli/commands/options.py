@@ -106,6 +106,14 @@ class WorkOptions:
     device: Annotated[str | None, _option("auto, cpu, cuda, cuda:1 or mps.", _WORK, "DEVICE")] = (
         None
     )
+    offload: Annotated[
+        str | None,
+        _option(
+            "For small cards, what waits in main memory: none, model, or sequential (slow).",
+            _WORK,
+            "HOW",
+        ),
+    ] = None
     strict: Annotated[
         bool | None,
         _option("Draw again what another version or device has drawn.", _WORK, "", "--strict"),
@@ -132,6 +140,15 @@ class FilmOptions:
     no_metadata: Annotated[
         bool, _option("Leave the recipe out of the film.", _OUTPUT, "", "--no-metadata")
     ] = False
+    preview: Annotated[
+        bool,
+        _option(
+            "Keep a picture of the newest frame beside the output, and show it in the terminal.",
+            _OUTPUT,
+            "",
+            "--preview",
+        ),
+    ] = False
     yes: Annotated[
         bool,
         _option("Overwrite a file that artv did not make.", _OUTPUT, "", "--yes", "-y"),
@@ -153,6 +170,20 @@ class TalkOptions:
     quiet: Annotated[
         bool,
         typer.Option("--quiet", "-q", metavar="", help="Print nothing but the result and errors."),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventOptions(TalkOptions):
+    """How a command talks that takes its time."""
+
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            metavar="",
+            help="Print events, one JSON object a line.",
+        ),
     ] = False
 
 

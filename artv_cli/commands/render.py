@@ -11,11 +11,15 @@ from typing import Annotated
 
 import typer
 
-from artv_cli.commands.options import FilmOptions, FrameOptions, Source, TalkOptions, WorkOptions
+from artv_cli.commands.options import EventOptions, FilmOptions, FrameOptions, Source, WorkOptions
 from artv_cli.commands.sources import STDIN, clip_request, story_request
-from artv_cli.console import Talk, duration, emit, emit_json
+from artv_cli.console import duration, emit
+from artv_cli.events import Events, ended_by_event
 from artv_cli.export import Output
-from artv_cli.story import Observer, StoryReport, StoryRequest, export_story, render_story
+from artv_cli.observer import Observer, Several
+from artv_cli.preview import PreviewFile, check_preview, preview_path
+from artv_cli.story import StoryReport, StoryRequest, export_story, render_story
+from artv_cli.talk import Talk
 
 Prompt = Annotated[str, typer.Argument(help="What the clip shows.", show_default=False)]
 Frames = Annotated[
@@ -25,7 +29,7 @@ _CLIP_FRAMES = 24
 
 
 def story(
-    file: Source, film: FilmOptions, frames: FrameOptions, work: WorkOptions, talk: TalkOptions
+    file: Source, film: FilmOptions, frames: FrameOptions, work: WorkOptions, talk: EventOptions
 ) -> None:
     """Render a storyboard into a film, reusing every frame that is there.
 
@@ -37,8 +41,11 @@ def story(
     edit draws only what the edit changed. The film is written to the current
     folder unless -o says otherwise.
     """
-    over = frames.settings(fps=film.fps, **dataclasses.asdict(work))
-    _make(render_story, story_request(file, over), _target(file, film), talk)
+
+    def request() -> StoryRequest:
+        return story_request(file, frames.settings(fps=film.fps, **dataclasses.asdict(work)))
+
+    _make(render_story, request, _target(file, film), film.preview, talk)
 
 
 def animate(
@@ -47,7 +54,7 @@ def animate(
     film: FilmOptions,
     options: FrameOptions,
     work: WorkOptions,
-    talk: TalkOptions,
+    talk: EventOptions,
     frames: Frames = _CLIP_FRAMES,
 ) -> None:
     """Bring a picture to life.
@@ -58,9 +65,12 @@ def animate(
     The picture is the first frame, cropped to the film's shape and scaled to
     its size.
     """
-    over = options.settings(fps=film.fps, **dataclasses.asdict(work))
-    request = clip_request(prompt, frames, over, image)
-    _make(render_story, request, film.target(Path(f"{image.stem}.mp4")), talk)
+
+    def request() -> StoryRequest:
+        over = options.settings(fps=film.fps, **dataclasses.asdict(work))
+        return clip_request(prompt, frames, over, image)
+
+    _make(render_story, request, film.target(Path(f"{image.stem}.mp4")), film.preview, talk)
 
 
 def t2v(
@@ -68,7 +78,7 @@ def t2v(
     film: FilmOptions,
     options: FrameOptions,
     work: WorkOptions,
-    talk: TalkOptions,
+    talk: EventOptions,
     frames: Frames = _CLIP_FRAMES,
 ) -> None:
     """Make a clip from one sentence: text to video.
@@ -78,12 +88,15 @@ def t2v(
 
     The film is named after the prompt unless -o says otherwise.
     """
-    over = options.settings(fps=film.fps, **dataclasses.asdict(work))
-    request = clip_request(prompt, frames, over)
-    _make(render_story, request, film.target(Path(f"{slug(prompt)}.mp4")), talk)
+
+    def request() -> StoryRequest:
+        over = options.settings(fps=film.fps, **dataclasses.asdict(work))
+        return clip_request(prompt, frames, over)
+
+    _make(render_story, request, film.target(Path(f"{slug(prompt)}.mp4")), film.preview, talk)
 
 
-def export(file: Source, film: FilmOptions, frames: FrameOptions, talk: TalkOptions) -> None:
+def export(file: Source, film: FilmOptions, frames: FrameOptions, talk: EventOptions) -> None:
     """Write a film again from the cache alone, without a model.
 
     artv export story.yaml -o film.gif
@@ -92,8 +105,11 @@ def export(file: Source, film: FilmOptions, frames: FrameOptions, talk: TalkOpti
 
     Give the flags that the story was rendered with: they decide which frames are meant.
     """
-    over = frames.settings(fps=film.fps)
-    _make(export_story, story_request(file, over), _target(file, film), talk)
+
+    def request() -> StoryRequest:
+        return story_request(file, frames.settings(fps=film.fps))
+
+    _make(export_story, request, _target(file, film), film.preview, talk)
 
 
 def slug(prompt: str) -> str:
@@ -111,17 +127,29 @@ def _target(file: str, film: FilmOptions) -> Output:
 
 def _make(
     work: Callable[[StoryRequest, Output, Observer], StoryReport],
-    request: StoryRequest,
+    request: Callable[[], StoryRequest],
     output: Output,
-    talk: TalkOptions,
+    preview: bool,
+    talk: EventOptions,
 ) -> None:
-    with Talk(quiet=talk.quiet) as observer:
-        report = work(request, output, observer)
+    """Do the work, heard by a program or by a person; a request that cannot be is heard of too."""
     if talk.json:
-        emit_json(dataclasses.asdict(report) | {"output": str(report.output)})
+        events = Events(quiet=talk.quiet)
+        with ended_by_event(events):
+            events.finished(work(request(), output, _watched(events, output, preview)))
         return
-    observer.say(_summary(report))
+    with Talk(quiet=talk.quiet, pictures=preview) as listener:
+        report = work(request(), output, _watched(listener, output, preview))
+    listener.say(_summary(report))
     emit(str(report.output))
+
+
+def _watched(observer: Observer, output: Output, preview: bool) -> Observer:
+    if not preview:
+        return observer
+    path = preview_path(output.path)
+    check_preview(path, output.overwrite)
+    return Several(observer, PreviewFile(path, observer.warn))
 
 
 def _summary(report: StoryReport) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import platformdirs
 from pydantic import ValidationError
 
 from artv_cli.errors import UsageError
+from artv_cli.export import SETTINGS_OF_A_FILM
 from artv_cli.recipe import home_of, read_recipe
 from artv_cli.settings import Settings, environment_settings, file_settings, merge
 from artv_cli.story import StoryRequest
@@ -63,13 +66,21 @@ def clip_request(
 def surroundings(folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Settings]:
     """Return the settings around a storyboard in `folder`, by source, from winner to loser.
 
-    The project file stands beside the storyboard, or else in the current folder.
+    The project file stands beside the storyboard, or else in the current folder. UsageError for
+    the first source that cannot be read.
     """
+    return {source: read() for source, read in settings_sources(folder, environ).items()}
+
+
+def settings_sources(
+    folder: Path, environ: Mapping[str, str] = os.environ
+) -> dict[str, Callable[[], Settings]]:
+    """Return how to read each source of `surroundings`; each may raise UsageError."""
     project, user = config_files(folder)
     return {
-        "environment": environment_settings(environ),
-        str(project): file_settings(project),
-        str(user): file_settings(user),
+        "environment": partial(environment_settings, environ),
+        str(project): partial(file_settings, project),
+        str(user): partial(file_settings, user),
     }
 
 
@@ -80,28 +91,23 @@ def config_files(folder: Path) -> tuple[Path, Path]:
     return project, platformdirs.user_config_path("artv") / "config.toml"
 
 
-def _request(
-    storyboard: Storyboard, home: Path, over: Settings, fingerprint: str | None = None
-) -> StoryRequest:
+def _request(storyboard: Storyboard, home: Path, over: Settings) -> StoryRequest:
     under = merge(*surroundings(storyboard.folder).values())
-    return StoryRequest(
-        storyboard=storyboard, home=home, over=over, under=under, fingerprint=fingerprint
-    )
+    return StoryRequest(storyboard=storyboard, home=home, over=over, under=under)
 
 
 def _film_request(path: Path, over: Settings) -> StoryRequest:
     """Return the request that makes a film again: what its recipe says leaves nothing open."""
     recipe, home = read_recipe(path), home_of(path)
     storyboard = parse_storyboard(recipe.storyboard, name=str(path), folder=home)
-    told = {name: value for name, value in recipe.settings.items() if value is not None}
     try:
-        complete = merge(
-            storyboard.settings, Settings.model_validate({"model": recipe.model} | told)
-        )
-    except ValidationError:
+        film, precedent = recipe.in_force()
+    except ValueError:
         raise UsageError(
             f"{path}: its recipe holds settings that artv does not know.",
             f"It was made by artv {recipe.version}: render it with that version.",
         ) from None
-    storyboard = storyboard.model_copy(update={"settings": complete})
-    return _request(storyboard, home, over, recipe.fingerprint)
+    complete = merge(storyboard.settings, film)
+    request = _request(storyboard.model_copy(update={"settings": complete}), home, over)
+    under = request.under.model_copy(update=dict.fromkeys(SETTINGS_OF_A_FILM))
+    return replace(request, under=under, precedent=precedent)

@@ -11,14 +11,23 @@ import typer
 
 from artv_cli.commands.options import FrameOptions, Source, TalkOptions
 from artv_cli.commands.sources import story_request
-from artv_cli.console import Talk, duration, emit, emit_json, emit_table, file_size, to_do
+from artv_cli.console import (
+    duration,
+    emit,
+    emit_json,
+    emit_prose,
+    emit_table,
+    file_size,
+    to_do,
+)
 from artv_cli.errors import UsageError
 from artv_cli.files.output import write_text
-from artv_cli.forecast import Forecast, forecast
-from artv_cli.history import Change, Explanation, explain_frame, recall
+from artv_cli.forecast import Forecast, SegmentForecast, forecast
+from artv_cli.history import NEW_FRAME, Change, Explanation, explain_frame, recall
 from artv_cli.starter import STARTER
 from artv_cli.story import Story, open_store, open_story
 from artv_cli.storyboard import json_schema
+from artv_cli.talk import Talk
 
 _KEY_SHOWN = 12  # characters of a key that people see
 
@@ -53,7 +62,8 @@ def plan(
         return
     _print_forecast(request.storyboard.name, told)
     if explain is not None:
-        emit(_explained(why, explain, str(store.root)))
+        key = story.plan.frames[explain - 1].key
+        emit_prose(_explained(why, explain, store.root, store.peek(key) is not None))
 
 
 def check(file: Source, frames: FrameOptions, talk: TalkOptions) -> None:
@@ -61,7 +71,8 @@ def check(file: Source, frames: FrameOptions, talk: TalkOptions) -> None:
 
     artv check story.yaml
 
-    Every problem is told at once, each with its line and column.
+    Every problem of the storyboard is told at once, with its line and column;
+    then a problem of its model, or all those of its images.
     """
     story = open_story(story_request(file, frames.settings()), Talk(quiet=talk.quiet))
     plan = story.plan
@@ -75,7 +86,9 @@ def check(file: Source, frames: FrameOptions, talk: TalkOptions) -> None:
         return
     size = "x".join(map(str, plan.size))
     name = story.request.storyboard.name
-    emit(f"{name}: {segments} segments, {len(plan.frames)} frames of {size}, {float(seconds):g} s")
+    emit_prose(
+        f"{name}: {segments} segments, {len(plan.frames)} frames of {size}, {float(seconds):g} s"
+    )
 
 
 def init(
@@ -104,18 +117,32 @@ def schema() -> None:
 
 def _print_forecast(name: str, told: Forecast) -> None:
     work = to_do(told.cached, told.to_render, told.anchor_images)
-    emit(f"{name}: {told.frames} frames, {work}")
+    emit_prose(f"{name}: {told.frames} frames, {work}")
     emit_table(
-        ("segment", "frames", "cached", "to render", "prompt"),
-        ((s.segment, s.frames, s.cached, s.to_render, s.prompt) for s in told.segments),
+        ("segment", "frames", "cached", "to render", "changed", "prompt"),
+        ((s.segment, s.frames, s.cached, s.to_render, _why(s), s.prompt) for s in told.segments),
     )
     if told.first_change is None:
         return
     segment = next(s.segment for s in told.segments if s.to_render)
-    emit(f"first changed frame: {told.first_change} (segment {segment})")
+    emit_prose(f"first changed frame: {told.first_change} (segment {segment})")
     need = told.estimate
     time = "not timed yet" if need.seconds is None else f"about {duration(need.seconds)}"
-    emit(f"to render: {time}, {file_size(need.bytes)} of {file_size(need.free_bytes)} free")
+    emit_prose(f"to render: {time}, {file_size(need.bytes)} of {file_size(need.free_bytes)} free")
+
+
+def _why(segment: SegmentForecast) -> str:
+    """Return what the first frame to draw is drawn for, in a few words."""
+    if segment.first_change is None:
+        return ""
+    parts = ", ".join(segment.changed)
+    if segment.cause is None:
+        why = "not in the cache"
+    elif segment.changed == (NEW_FRAME,):
+        why = "new"
+    else:
+        why = parts if segment.cause == segment.first_change else f"{parts} of {segment.cause}"
+    return f"frame {segment.first_change}: {why}"
 
 
 def _explanation(story: Story, number: int) -> Explanation | None:
@@ -128,13 +155,16 @@ def _explanation(story: Story, number: int) -> Explanation | None:
     return None if past is None else explain_frame(story.plan, past, number)
 
 
-def _explained(why: Explanation | None, number: int, cache: str) -> str:
+def _explained(why: Explanation | None, number: int, cache: Path, is_cached: bool) -> str:
+    here = "it is in the cache" if is_cached else "it is not in the cache"
     if why is None:
         return f"frame {number}: new, since this storyboard was not rendered into {cache} before"
     if why.cause is None:
-        return f"frame {number}: made from the same as when this storyboard was last rendered"
+        same = "made from the same as when this storyboard was last rendered"
+        return f"frame {number}: {same}; {here}"
     because = "" if why.cause == number else f" because frame {why.cause} did"
-    return "\n".join([f"frame {number} changed{because}:", *map(_change, why.changes)])
+    found = [f"  {here}: it was drawn before"] if is_cached else []
+    return "\n".join([f"frame {number} changed{because}:", *map(_change, why.changes), *found])
 
 
 def _change(change: Change) -> str:

@@ -3,7 +3,7 @@
 `mask` is 1 where a pixel is copied from the reference (static) and 0 where it is drawn anew
 (dynamic). Eq. 7 blends noise; since `denoised = x - sigma * noise` is affine, blending what each
 noise denoises to is the same thing, and with the exact static noise that is the reference itself.
-So nothing here is ever divided by a small sigma.
+So nothing is ever divided by a small sigma in sampling.
 
 Shapes: `n` guidance branches, `b` batch, `c` channels, `h w` latent size.
 """

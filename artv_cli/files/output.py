@@ -27,10 +27,10 @@ def replacing(path: Path) -> Iterator[Path]:
     folder takes two renames, so a kill between them can leave no folder, never half of one.
     Raises StorageError; UsageError where `path` must not be replaced, such as a device.
     """
-    path = path.resolve()
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UsageError(f"{path} is neither a file nor a folder.", "Choose another output.")
-    with _storage_errors(path):
+    with storage_errors(path):
+        path = path.resolve()
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UsageError(f"{path} is neither a file nor a folder.", "Choose another output.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         work = Path(tempfile.mkdtemp(".part", f"{_prefix(path)}{os.getpid()}-", path.parent))
@@ -59,7 +59,8 @@ def remove(path: Path, remedy: str) -> None:
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
+    """Have an OSError inside say, as StorageError, that `path` cannot be written."""
     try:
         yield
     except OSError as error:
@@ -67,7 +68,7 @@ def _storage_errors(path: Path) -> Iterator[None]:
         remedy = "Choose another place, or change who may write there."
         if error.errno in NO_SPACE:
             remedy = "Free some space, or choose another place; frames in the cache are kept."
-        raise StorageError(f"{path} cannot be written: {reason}.", remedy) from error
+        raise StorageError(f"{path!s:.200} cannot be written: {reason}.", remedy) from error
 
 
 def _take_place(new: Path, path: Path) -> None:

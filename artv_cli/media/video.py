@@ -16,8 +16,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from artv_cli.errors import EncodeError, StorageError, UsageError
-from artv_cli.files.output import replacing
+from artv_cli.errors import EncodeError, UsageError
+from artv_cli.files.output import replacing, storage_errors
 from artv_cli.latents import Pixels
 from artv_cli.media import ffmpeg
 from artv_cli.media.animation import write_gif, write_webp
@@ -80,15 +80,10 @@ def write_video(
 
 def check_output(path: Path, fps: Fraction) -> None:
     """Raise UsageError where a film at `fps` cannot be written to `path`: ask before rendering."""
-    _writer(path)
+    with storage_errors(path):
+        _writer(path)
+        _refuse_foreign(path)
     suffix = path.suffix.lower()
-    if path.is_dir():
-        _refuse_foreign_folder(path)
-    elif path.exists() and not (suffix and path.is_file()):
-        raise UsageError(
-            f"{path} exists and is no {'file' if suffix else 'folder'} of frames.",
-            "Choose another output.",
-        )
     if not 0 < max(fps.numerator, fps.denominator) <= _FFMPEG_RATIO_LIMIT:
         raise UsageError(f"{fps} frames a second cannot be kept exactly.", "Use a rounder rate.")
     if suffix in _FASTEST and fps > _FASTEST[suffix]:
@@ -128,12 +123,16 @@ def _writer(path: Path) -> Callable[[Iterable[Pixels], Path, Film], None]:
     return writers[path.suffix.lower()]
 
 
-def _refuse_foreign_folder(path: Path) -> None:
-    try:
-        foreign = [entry.name for entry in path.iterdir() if not _is_ours(entry)]
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-    if foreign:
+def _refuse_foreign(path: Path) -> None:
+    """Raise UsageError where something stands that artv does not replace."""
+    if not path.is_dir():
+        if path.exists() and not (path.suffix and path.is_file()):
+            raise UsageError(
+                f"{path} exists and is no {'file' if path.suffix else 'folder'} of frames.",
+                "Choose another output.",
+            )
+        return
+    if foreign := [entry.name for entry in path.iterdir() if not _is_ours(entry)]:
         raise UsageError(
             f"{path} holds more than frames of artv ({min(foreign)}), so it is not replaced.",
             "Name an empty or a new folder, or a file with an extension: .mp4, .gif, .webp.",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
@@ -108,10 +109,12 @@ class ArtV(nn.Module):
         self.mask = mask
         self.velocity = velocity
 
+    @apply_forward_hook
     def prepare_text(self, text: Tensor) -> PreparedText:
         """Prepare the text encoder's states (b, n, context width): once per prompt."""
         return PreparedText(self.dynamic.prepare_text(text), self.mask.prepare_text(text))
 
+    @apply_forward_hook
     def prepare(
         self, references: Tensor, anchor: Tensor, text: PreparedText, noise_level: Tensor
     ) -> Conditions:

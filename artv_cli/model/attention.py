@@ -2,7 +2,7 @@
 
 The text and the anchor do not change between denoising steps, so their keys and values are
 computed by `keys_values` when a frame's conditions are prepared, and only the queries are
-computed in a step (DESIGN §5). The weights stay where diffusers put them.
+computed in a step. The weights stay where diffusers put them.
 
 Legend: b batch, n query tokens, m context tokens, d width, c channels, h w latent size.
 """
@@ -17,6 +17,9 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor
+
+# Where no fused kernel spares the n x m scores, a batch is taken row by row to hold fewer at once.
+UNFUSED = {"mps"}
 
 
 class KeysValues(NamedTuple):
@@ -78,9 +81,15 @@ def _attention(query: Tensor, keys: Tensor, values: Tensor, *, upcast: bool) -> 
         scores = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
         return scores.softmax(dim=-1).to(values.dtype) @ values
     if upcast:
-        query, keys = query.float(), keys.float()
-        return F.scaled_dot_product_attention(query, keys, values.float()).to(values.dtype)
-    return F.scaled_dot_product_attention(query, keys, values)
+        return _mix(query.float(), keys.float(), values.float()).to(values.dtype)
+    return _mix(query, keys, values)
+
+
+def _mix(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    if query.device.type not in UNFUSED:
+        return F.scaled_dot_product_attention(query, keys, values)
+    rows = zip(query.split(1), keys.split(1), values.split(1), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*row) for row in rows])
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
+TILED_FROM = 768 * 768  # pixels
 
 
 def encode_images(vae: Autoencoder, images: Tensor) -> Tensor:
@@ -23,6 +24,7 @@ def encode_images(vae: Autoencoder, images: Tensor) -> Tensor:
 
     The mean of the code is taken, not a sample: the same picture has the same latents.
     """
+    _tile(vae, images.shape[-2] * images.shape[-1])
     encoded = vae.encode(images)
     codes = encoded.latents if isinstance(vae, AutoencoderTiny) else encoded.latent_dist.mode()
     return (codes - _shift(vae)) * vae.config.scaling_factor
@@ -30,6 +32,7 @@ def encode_images(vae: Autoencoder, images: Tensor) -> Tensor:
 
 def decode_latents(vae: Autoencoder, latents: Tensor) -> Tensor:
     """Map latents (b, c, h, w) to images (b, 3, H, W), clamped to [-1, 1]."""
+    _tile(vae, latents.shape[-2] * latents.shape[-1] * downsampling(vae) ** 2)
     codes = latents / vae.config.scaling_factor + _shift(vae)
     return vae.decode(codes).sample.clamp(-1, 1)
 
@@ -60,7 +63,21 @@ class TextEncoder(nn.Module):
             truncation=True,
             return_tensors="pt",
         )
-        return self.model(tokens.input_ids.to(self.model.device)).last_hidden_state
+        device = self.model.device
+        # Weights that come layer by layer are nowhere yet; their hooks take the tokens along.
+        ids = tokens.input_ids if device.type == "meta" else tokens.input_ids.to(device)
+        return self.model(ids).last_hidden_state
+
+
+def _tile(vae: Autoencoder, pixels: int) -> None:
+    """Let large pictures pass in tiles of the autoencoder's own size.
+
+    The size alone decides: tiles change bits, so they must not hang on the memory at hand.
+    """
+    if pixels >= TILED_FROM:
+        vae.enable_tiling()
+    else:
+        vae.disable_tiling()
 
 
 def _shift(vae: Autoencoder) -> float:

@@ -9,7 +9,8 @@ A model is a folder in the diffusers manner::
     scheduler/          the noise schedule: scheduler_config.json
 
 `artv` in model_index.json holds what artv itself needs: `size` (width, height), `static_noise`,
-`dtype` and `sampling`, the defaults for whatever the user leaves unsaid.
+`dtype`, `sampling` and `key_frame` (sampling as well, of frames drawn from words alone), the
+defaults for whatever the user leaves unsaid.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ PARTS = {
 }
 WEIGHTED_PARTS = ("dynamic", "mask", "vae", "text_encoder")
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
+PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
 class Preferences(BaseModel):
-    """The `artv` entry of a model's index."""
+    """The `artv` entry of a model's index; `key_frame` is for frames drawn from words alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,6 +54,12 @@ class Preferences(BaseModel):
     static_noise: StaticNoise = "exact"
     dtype: Dtype = "float32"
     sampling: Sampling
+    key_frame: Sampling | None = None
+
+    @property
+    def key_sampling(self) -> Sampling:
+        """How key frames are drawn: as all frames are, unless the model says otherwise."""
+        return self.key_frame or self.sampling
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,11 @@ class ModelFolder:
         there = Path(os.path.relpath(self.path.resolve(), folder.resolve())).as_posix()
         return there if there.startswith("../") else f"./{there}"
 
-    def latent_bytes(self, size: tuple[int, int]) -> int:
-        """Return how many bytes one frame's latents take at a size."""
+    def latent_bytes(self, size: tuple[int, int], dtype: Dtype) -> int:
+        """Return how many bytes one frame's latents take at a size (width, height)."""
         width, height = size
         values = self.latent_channels * (width // self.downsampling) * (height // self.downsampling)
-        return values * ITEM_SIZE[self.preferences.dtype]
+        return values * ITEM_SIZE[dtype]
 
 
 def find_model(
@@ -102,13 +110,15 @@ def find_model(
             "Train them (the README says how), or name another model with --model.",
         )
     folder = folder or Path()
-    path = EMBEDDED_MODELS.get(name) or _local_folder(name, folder) or _from_hub(name, revision)
+    here = EMBEDDED_MODELS.get(name) or _local_folder(name, folder)
+    path = here or _from_hub(name, revision, variant)  # the index alone
     index = read_json(path / INDEX, name)
     if "artv" not in index:
         raise ModelError(
             f"{name}: {path} holds {_kind(index)}, not an artv model",
             "An artv model has an `artv` entry in its model_index.json.",
         )
+    path = here or _from_hub(name, revision, variant, *PARTS)
     for part in PARTS:
         _require_part(path, part, name, variant)
     vae = read_json(path / "vae" / PARTS["vae"], name)
@@ -165,7 +175,8 @@ def _preferences(index: Mapping[str, Any], file: Path, name: str) -> Preferences
     """Read the `artv` entry; its values must lie within what a user may ask for."""
     try:
         preferences = Preferences.model_validate(index["artv"])
-        Settings.model_validate({"size": preferences.size, **asdict(preferences.sampling)})
+        for sampling in (preferences.sampling, preferences.key_sampling):
+            Settings.model_validate({"size": preferences.size, **asdict(sampling)})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -208,20 +219,31 @@ def _local_folder(name: str, folder: Path) -> Path | None:
     return None
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
+def download(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:
+    """Fetch the index and some parts of a hub model: configs, vocabularies, safetensors.
+
+    Variants of the weights are left out where none is wanted. Raises whatever the hub's client
+    does.
+    """
     from huggingface_hub import snapshot_download
 
+    endings = ("json", "txt", "safetensors")
+    wanted = [INDEX, *(f"{part}/*.{ending}" for part in parts for ending in endings)]
+    others = [] if variant else ["*.*.safetensors"]
+    return Path(
+        snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=others)
+    )
+
+
+def _from_hub(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:
     try:
-        folder = snapshot_download(
-            name, revision=revision, allow_patterns=["*.json", "*.txt", "*.safetensors"]
-        )
+        return download(name, revision, variant, *parts)
     except Exception as error:  # the hub's client raises many kinds, none of them ours
         raise ModelError(
             f"the model {name!r} could not be fetched from the hub: {_first_line(error)}",
             "Check the id and the connection; HF_TOKEN gives access to private models, "
             "HF_HUB_OFFLINE=1 uses what is already on this machine.",
         ) from error
-    return Path(folder)
 
 
 def _require_part(path: Path, part: str, name: str, variant: str | None) -> None:
@@ -231,13 +253,25 @@ def _require_part(path: Path, part: str, name: str, variant: str | None) -> None
             f"{name}: {part}/{PARTS[part]} is missing in {path}",
             f"A complete model has {', '.join(PARTS)}; write or fetch it again.",
         )
-    if part in WEIGHTED_PARTS and not weight_files(path, part, variant):
-        pickled = [f.name for f in folder.glob("*.bin")] + [f.name for f in folder.glob("*.pt")]
-        hint = f" ({pickled[0]} is a pickle, which artv never opens)" if pickled else ""
-        raise ModelError(
-            f"{name}: {part}/ holds no safetensors weights{hint}",
-            "Convert the weights to safetensors.",
-        )
+    if part in WEIGHTED_PARTS:
+        require_weights(path, part, name, variant)
+
+
+def require_weights(path: Path, part: str, name: str, variant: str | None) -> list[Path]:
+    """Return `weight_files`; ModelError if there are none, saying what stands there instead."""
+    if files := weight_files(path, part, variant):
+        return files
+    others = sorted(f.name for f in (path / part).iterdir())
+    variants = [other for other in others if other.endswith(".safetensors")]
+    pickles = [other for other in others if other.endswith(PICKLES)]
+    if variants:
+        of_which = variants[0].split(".")[1].partition("-")[0]  # a shard: fp16-00001-of-00002
+        hint = f"There is {variants[0]}: say --variant {of_which}."
+    elif pickles:
+        hint = f"{pickles[0]} may be a pickle, which artv never opens: convert it to safetensors."
+    else:
+        hint = "Fetch it again; if it comes in variants alone, such as fp16, say --variant."
+    raise ModelError(f"{name}: {part}/ holds no safetensors weights", hint)
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ here because the paper adds to it in two places:
   skip connection (input blocks 2, 5, 8, 11 of the LDM layout);
 - an anchor transformer follows each text transformer.
 
-Work is split in two (DESIGN §5): the three `prepare_*` methods run once per frame at most, and
-`forward` once per denoising step.
+Work is split in two: the four `prepare_*` methods run once per frame at most, and `forward` once
+per denoising step.
 
 Legend: b batch, c latent channels, h w latent size, n text tokens, d width.
 """
@@ -18,7 +18,7 @@ Legend: b batch, c latent channels, h w latent size, n text tokens, d width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
@@ -72,10 +72,27 @@ class ConditionedUNet(ModelMixin, ConfigMixin):
     def __init__(self, unet_config: dict[str, Any]) -> None:
         super().__init__()
         self.unet = UNet2DConditionModel(**{**unet_config, "num_class_embeds": NOISE_LEVELS})
+        self._add_conditions()
+
+    @classmethod
+    def from_base(cls, base: UNet2DConditionModel, unet_config: dict[str, Any]) -> Self:
+        """Return a network that predicts exactly what `base` does, until it is trained.
+
+        It takes over the weights of `base`, whose configuration is `unet_config`, without a copy.
+        """
+        with torch.device("meta"):
+            network = cls(unet_config)
+        network.unet.load_state_dict(base.state_dict(), strict=False, assign=True)
+        network._add_conditions()
+        return network
+
+    def _add_conditions(self) -> None:
+        """Build what the paper adds to a UNet; all of it is silent at first."""
         config = self.unet.config
         self.adapter = ReferenceAdapter(config.in_channels, config.block_out_channels)
         self.anchor = AnchorPath(config.in_channels, self._anchor_layers(), config.norm_num_groups)
-        nn.init.zeros_(self.unet.class_embedding.weight)
+        silence = torch.zeros(NOISE_LEVELS, self.unet.class_embedding.embedding_dim)
+        self.unet.class_embedding = nn.Embedding.from_pretrained(silence, freeze=False)
 
     @property
     def transformers(self) -> list[Transformer2DModel]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import diffusers
 import torch
 import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel
 
@@ -27,9 +31,20 @@ from artv_cli.model.unet import NOISE_LEVELS, ConditionedUNet
 from artv_cli.settings import StaticNoise
 
 SCHEDULE_KEYS = ("beta_start", "beta_end", "num_train_timesteps")
+SCHEDULE_CHANGES = ("rescale_betas_zero_snr", "trained_betas")
 PREDICTIONS = ("epsilon", "v_prediction")
 ORIGIN_KEYS = ("_name_or_path", "is_local", "local_files_only")
 AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny)}
+
+
+class Place(Protocol):
+    """What parts are loaded from: a folder, and what its user calls it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -57,19 +72,20 @@ def load_model(
     """
 
     def load(part: str, kind: Any) -> Any:
-        module = _load_weights(folder, part, kind, getattr(torch, dtype), variant)
+        module = load_weights(folder, part, kind, getattr(torch, dtype), variant)
         return module.requires_grad_(False).eval().to(device)
 
     schedule = load_schedule(folder)
+    predicts_velocity = prediction_of(_scheduler_config(folder)) == "v_prediction"
     model = Model(
         ArtV(
             load("dynamic", ConditionedUNet),
             load("mask", ConditionedUNet),
-            velocity=schedule if _prediction(_scheduler_config(folder)) == "v_prediction" else None,
+            velocity=schedule if predicts_velocity else None,
         ),
         load("vae", AUTOENCODERS[folder.autoencoder]),
         TextEncoder(
-            _load_part(folder, "tokenizer", AutoTokenizer.from_pretrained, trust_remote_code=False),
+            load_part(folder, "tokenizer", AutoTokenizer.from_pretrained, trust_remote_code=False),
             load("text_encoder", CLIPTextModel),
         ),
         schedule,
@@ -81,19 +97,31 @@ def load_model(
 
 def load_schedule(folder: ModelFolder) -> Schedule:
     """Read the noise schedule of a model folder."""
-    config = _scheduler_config(folder)
-    kind = config.get("beta_schedule"), _prediction(config)
+    return schedule_of(_scheduler_config(folder), folder.name)
+
+
+def schedule_of(config: Mapping[str, Any], name: str) -> Schedule:
+    """Return the noise schedule that a scheduler's configuration of the model `name` describes.
+
+    Raises ModelError if it is another than the networks of Stable Diffusion are trained with.
+    """
+    kind = config.get("beta_schedule"), prediction_of(config)
     if kind[0] != "scaled_linear" or kind[1] not in PREDICTIONS:
         raise ModelError(
-            f"{folder.name}: the scheduler is {kind[0]} with {kind[1]} prediction",
+            f"{name}: the scheduler is {kind[0]} with {kind[1]} prediction",
             f"artv samples scaled_linear schedules with {' or '.join(PREDICTIONS)}.",
+        )
+    if changes := [key for key in SCHEDULE_CHANGES if config.get(key)]:
+        raise ModelError(
+            f"{name}: the scheduler changes its noise levels by {changes[0]}",
+            "artv samples the schedule as its betas give it.",
         )
     numbers: list[Any] = [config.get(key) for key in SCHEDULE_KEYS]
     start, end, steps = numbers
     in_order = all(isinstance(beta, float) for beta in (start, end)) and 0 < start <= end < 1
     if not in_order or steps != NOISE_LEVELS:
         raise ModelError(
-            f"{folder.name}: the scheduler goes from {start} to {end} in {steps} steps",
+            f"{name}: the scheduler goes from {start} to {end} in {steps} steps",
             f"artv samples schedules of {NOISE_LEVELS} steps, with betas between 0 and 1.",
         )
     return Schedule.scaled_linear(start, end, steps)
@@ -103,7 +131,8 @@ def _scheduler_config(folder: ModelFolder) -> dict[str, Any]:
     return read_json(folder.path / "scheduler" / PARTS["scheduler"], folder.name)
 
 
-def _prediction(config: Mapping[str, Any]) -> Any:
+def prediction_of(config: Mapping[str, Any]) -> Any:
+    """Return what a scheduler's configuration says that the network predicts."""
     return config.get("prediction_type", "epsilon")
 
 
@@ -117,14 +146,30 @@ def save_model(path: Path, model: Model, preferences: Preferences) -> None:
         "tokenizer": model.text.tokenizer,
         "scheduler": paper_scheduler("v_prediction" if model.networks.velocity else "epsilon"),
     }
-    with _silent_libraries():
-        for name, part in parts.items():
+    kinds = {name: save_part(path, name, part) for name, part in parts.items()}
+    save_index(path, kinds, preferences)
+
+
+def save_part(path: Path, name: str, part: Any) -> list[str]:
+    """Write one part into the model folder `path`; return library and class, as an index has them.
+
+    Raises OSError where it cannot be written.
+    """
+    try:
+        with silent_libraries():
             part.save_pretrained(path / name)
-            _forget_origin(path / name / PARTS[name])
-    kinds = {
-        name: [type(part).__module__.split(".")[0], type(part).__name__]
-        for name, part in parts.items()
-    }
+    except SafetensorError as error:
+        # The library wraps what the system said, such as that the disk is full, in a sentence.
+        told = re.search(r"os error (\d+)", str(error))
+        code = int(told.group(1)) if told else errno.EIO
+        raise OSError(code, os.strerror(code)) from error
+    _forget_origin(path / name / PARTS[name])
+    kind = type(part)
+    return [kind.__module__.split(".")[0], kind.__name__]
+
+
+def save_index(path: Path, kinds: Mapping[str, list[str]], preferences: Preferences) -> None:
+    """Write the index of a model folder, which makes it complete."""
     index = {"_class_name": "ArtV", **kinds, "artv": preferences.model_dump(mode="json")}
     (path / INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
@@ -136,12 +181,14 @@ def _forget_origin(config: Path) -> None:
     config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
-def paper_scheduler(prediction: str = "epsilon") -> DDIMScheduler:
-    """Return the paper's schedule (PAPER §6) as diffusers writes it down."""
+def paper_scheduler(
+    prediction: str = "epsilon", beta_start: float = 0.00085, beta_end: float = 0.0120
+) -> DDIMScheduler:
+    """Return the paper's schedule (Sec. 4), or one of its kind, as diffusers writes it down."""
     return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.0120,
+        num_train_timesteps=NOISE_LEVELS,
+        beta_start=beta_start,
+        beta_end=beta_end,
         beta_schedule="scaled_linear",
         prediction_type=prediction,
         clip_sample=False,
@@ -149,12 +196,12 @@ def paper_scheduler(prediction: str = "epsilon") -> DDIMScheduler:
     )
 
 
-def _load_weights(
-    folder: ModelFolder, part: str, kind: Any, dtype: torch.dtype, variant: str | None
+def load_weights(
+    folder: Place, part: str, kind: Any, dtype: torch.dtype, variant: str | None
 ) -> nn.Module:
-    """Load a part of which every weight must be there, fit, and be finite."""
+    """Load a part of which every weight must be there, fit, and be finite; ModelError if not."""
     files = weight_files(folder.path, part, variant)
-    module, found = _load_part(
+    module, found = load_part(
         folder,
         part,
         kind.from_pretrained,
@@ -168,28 +215,30 @@ def _load_weights(
     )
     # The libraries fill what is missing with random values and say so in their log at most.
     if absent := sorted(found["missing_keys"]):
-        raise _bad_part(folder, part, f"{absent[0]} is missing")
+        raise bad_part(folder, part, f"{absent[0]} is missing")
     if misfits := sorted(found["mismatched_keys"]):
-        raise _bad_part(folder, part, f"{misfits[0][0]} is of another shape than its config says")
+        raise bad_part(folder, part, f"{misfits[0][0]} is of another shape than its config says")
     for name, weight in module.named_parameters():
         if not weight.isfinite().all():
-            raise _bad_part(folder, part, f"{name} holds infinities or NaN as {dtype}")
+            raise bad_part(folder, part, f"{name} holds infinities or NaN as {dtype}")
         # A mapped file's values lie where they lie in the file, and where they lie decides in
         # which order a kernel adds; in torch's own memory the same weights give the same bits.
         weight.data = weight.data.clone()
     return module
 
 
-def _load_part(folder: ModelFolder, part: str, load: Callable[..., Any], **options: Any) -> Any:
+def load_part(folder: Place, part: str, load: Callable[..., Any], **options: Any) -> Any:
+    """Return what `load` makes of a part's folder, silently; ModelError where it fails."""
     try:
-        with _silent_libraries():
+        with silent_libraries():
             return load(folder.path / part, local_files_only=True, **options)
     except Exception as error:  # the libraries raise many kinds for a damaged part
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise _bad_part(folder, part, first_line.split(". ")[0].rstrip(". ")) from error
+        raise bad_part(folder, part, first_line.split(". ")[0].rstrip(". ")) from error
 
 
-def _bad_part(folder: ModelFolder, part: str, problem: str) -> ModelError:
+def bad_part(folder: Place, part: str, problem: str) -> ModelError:
+    """Return the error that says what is wrong with a part."""
     return ModelError(
         f"{folder.name}: {part}/ cannot be loaded: {problem}",
         f"Fetch the model again; it was read from {folder.path}.",
@@ -206,7 +255,7 @@ def _require_fit(folder: ModelFolder, model: Model) -> None:
     ):
         config = unet.config
         if (config.in_channels, config.cross_attention_dim, config.out_channels) != (*meets, out):
-            raise _bad_part(
+            raise bad_part(
                 folder,
                 part,
                 f"it maps {config.in_channels} to {config.out_channels} channels under a text"
@@ -216,7 +265,7 @@ def _require_fit(folder: ModelFolder, model: Model) -> None:
 
 
 @contextmanager
-def _silent_libraries() -> Iterator[None]:
+def silent_libraries() -> Iterator[None]:
     """Keep the libraries' bars and logs off the terminal: what goes wrong is raised."""
     logs = diffusers.utils.logging, transformers.utils.logging
     before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from artv_cli.storybook.motion import Pose
+from artv_cli.storybook.motion import STEP, Pose
 from artv_cli.storybook.repertoire import Motion
 
-PAN = 3 / 128  # of the width, a frame: whole pixels at 128 of them
+PAN = STEP  # of the width, a frame: who stands still keeps to the grid, and pixels are whole
 ZOOM = 1.03  # growth of everything a frame
 NIGHTFALL = 6  # frames between full day and night
 NIGHT = (0.3, 0.36, 0.62)  # the colour of the night's light

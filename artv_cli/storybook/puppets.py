@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from artv_cli.storybook.motion import Pose
+from artv_cli.storybook.motion import PERIOD, Pose
 
 SPRITE = 96  # pixels a side
 
@@ -25,7 +25,7 @@ def draw(character: str, path: list[Pose], size: tuple[int, int]) -> Tensor:
     """
     height, width = size
     strip = _sprite(character)
-    sprites = strip[[pose.phase % len(strip) for pose in path]].float() / 255
+    sprites = strip[[pose.phase * len(strip) // PERIOD % len(strip) for pose in path]].float() / 255
     side = min(SPRITE, math.ceil(max(pose.size for pose in path) * height))
     sprites = F.interpolate(sprites, size=(side, side), mode="bilinear", antialias=True)
     sprites = F.pad(sprites, (2, 2, 2, 2))  # a transparent rim: edges stay soft when magnified

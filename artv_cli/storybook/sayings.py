@@ -6,6 +6,25 @@ from artv_cli.storybook.repertoire import Motion
 from artv_cli.storybook.scenes import Weather
 from artv_cli.storybook.script import Pace
 
+PLAINLY: dict[Motion, str] = {
+    "left": "goes left",
+    "right": "goes right",
+    "jump": "jumps",
+    "up": "rises",
+    "down": "sinks",
+    "still": "stands still",
+    "sleep": "sleeps",
+    "closer": "comes closer",
+    "away": "goes away",
+    "spin": "spins",
+    "pan-left": "the camera pans left",
+    "pan-right": "the camera pans right",
+    "zoom": "the camera zooms in",
+    "dusk": "it gets dark",
+    "dawn": "it gets light",
+}
+"""Each motion in its plainest words: what these do not reach, a model was not taught."""
+
 SIDES: dict[Motion, tuple[str, ...]] = {
     "left": ("left", "left", "to the left", "to the left", "towards the left"),
     "right": ("right", "right", "to the right", "to the right", "towards the right"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from artv_cli.storybook.repertoire import (
     Motion,
     companions,
     held_out,
+    medium,
     motions,
 )
 from artv_cli.storybook.scenes import SCENES, Weather
@@ -59,13 +61,15 @@ def _places(character: str, split: Split) -> tuple[tuple[str, tuple[Motion, ...]
 def sample_script(seed: int, length: int, split: Split = "train") -> Script:
     """Draw who does what where in `length` frames: characters uniformly, then scene, motions.
 
-    Half of the clips of six frames or more change their motion somewhere in the middle. A fifth
-    has a second character, a fifth has weather, and a fifth of the journeys another pace.
+    A scene in which few live is drawn more often by those, or hardly a clip would show it. Half of
+    the clips of six frames or more change their motion somewhere in the middle. A fifth has a
+    second character, a fifth has weather, and a fifth of the journeys another pace.
     """
     rng = random.Random(f"script {seed}")
     combinations = _combinations(split)
     character = rng.choice(list(combinations))
-    scene, possible = rng.choice(combinations[character])
+    places = combinations[character]
+    scene, possible = rng.choices(places, [_rarity(scene) for scene, _ in places])[0]
     first = _pick(possible, rng)
     others = [motion for motion in possible if motion != first and _may_follow(motion, first)]
     switch = length
@@ -82,6 +86,13 @@ def sample_script(seed: int, length: int, split: Split = "train") -> Script:
         pace = "slowly" if rng.random() < 0.5 else "quickly"
     deeds = (first,) * switch + (second,) * (length - switch)
     return Script(character, scene, deeds, switch, companion, together, weather, pace)
+
+
+@cache
+def _rarity(scene: str) -> float:
+    """Return the weight of a scene among those of a character."""
+    inhabitants = sum(medium(character, scene) is not None for character in CHARACTERS)
+    return 1 / math.sqrt(inhabitants)
 
 
 def _pick(possible: Sequence[Motion], rng: random.Random) -> Motion:

@@ -1,13 +1,18 @@
-"""The words that the storybook's English has, and those of a prompt that it has not."""
+"""The words of the storybook's English, those that a model knows, and those that it does not.
+
+A model knows the words of the world that it was trained on, which may have grown since: what is
+said of a model asks the tokenizer in its folder.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from artv_cli.model.folder import ModelFolder, read_json
 from artv_cli.storybook import sayings
-from artv_cli.storybook.captions import MAX_WORDS
 from artv_cli.storybook.characters import CHARACTERS
 from artv_cli.storybook.scenes import SCENES
 from artv_cli.storybook.verbs import all_forms
@@ -33,28 +38,58 @@ def _vocabulary() -> frozenset[str]:
 KNOWN_WORDS: frozenset[str] = _vocabulary()
 
 
-def unknown_words(prompt: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the words of a prompt that the model never saw, each with up to three known ones."""
-    words = dict.fromkeys(_said(prompt))
-    return [
-        (word, tuple(difflib.get_close_matches(word, sorted(KNOWN_WORDS), n=3, cutoff=0.6)))
-        for word in words
-        if word not in KNOWN_WORDS
-    ]
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that a model knows, and how many of a prompt it reads."""
+
+    words: frozenset[str]
+    places: int
+
+    def knows(self, text: str) -> bool:
+        """Tell whether it knows every word of a text."""
+        return self.words.issuperset(_said(text))
+
+    def unknown(self, prompt: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the words of a prompt that it does not know, each with up to three known ones."""
+        words = dict.fromkeys(_said(prompt))
+        return [
+            (word, tuple(difflib.get_close_matches(word, sorted(self.words), n=3, cutoff=0.6)))
+            for word in words
+            if word not in self.words
+        ]
+
+    def unread(self, prompt: str) -> list[str]:
+        """Return the words of a prompt that stand beyond those which the model reads."""
+        return _said(prompt)[self.places :]
 
 
-def unread_words(prompt: str) -> list[str]:
-    """Return the words of a prompt that stand beyond those which the model reads."""
-    return _said(prompt)[MAX_WORDS:]
+def read_vocabulary(model: ModelFolder) -> Vocabulary | None:
+    """Return the words that a model knows; None where it reads pieces of words, as CLIP does.
+
+    Raises ModelError where its tokenizer's files cannot be read.
+    """
+    folder = model.path / "tokenizer"
+    if not (folder / "tokenizer.json").exists():
+        return None
+    tokenizer = read_json(folder / "tokenizer.json", model.name)
+    config = read_json(folder / "tokenizer_config.json", model.name)
+    try:
+        if tokenizer["model"]["type"] != "WordLevel":
+            return None
+        words = frozenset(word for word in tokenizer["model"]["vocab"] if word.isalpha())
+        return Vocabulary(words, int(config["model_max_length"]) - 2)  # but for start and end
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None  # loading it will say what is wrong
 
 
-def lost_words(prompts: Iterable[str]) -> Iterator[str]:
-    """Say which words of the prompts the model leaves out, and which it has never heard."""
+def lost_words(prompts: Iterable[str], vocabulary: Vocabulary) -> Iterator[str]:
+    """Say which words of the prompts a model leaves out, and which it has never heard."""
     nearest: dict[str, tuple[str, ...]] = {}
     for prompt in prompts:
-        nearest |= unknown_words(prompt)
-        if unread := unread_words(prompt):
-            yield f"reads {MAX_WORDS} words of a prompt and leaves out {shown(' '.join(unread))}"
+        nearest |= vocabulary.unknown(prompt)
+        if unread := vocabulary.unread(prompt):
+            read = f"reads {vocabulary.places} words of a prompt"
+            yield f"{read} and leaves out {shown(' '.join(unread))}"
     if nearest:
         words = (f"'{w}' (near it: {', '.join(n)})" if n else f"'{w}'" for w, n in nearest.items())
         yield f"does not know {'; '.join(words)}"

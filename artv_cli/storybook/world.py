@@ -7,8 +7,11 @@ on the clips follows the prompt and not inertia.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -23,7 +26,7 @@ from artv_cli.storybook.script import Script, Split, sample_script
 from artv_cli.storybook.weather import under
 
 SIZE = (128, 128)  # height, width in pixels
-FPS = 8
+CLIPS_SEARCHED = 800  # for one of each character: there are 74
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,13 @@ class Clip:
     """A captioned clip and its ground truth.
 
     `frames` (t, 3, h, w) in [-1, 1]; `captions` one for each frame; `masks` (t, 1, h, w) in
-    [0, 1], the characters' coverage; `boxes` (t, n, 4) of the main character and its companion as
-    x0, y0, x1, y1 in pixels, all 0 where one is out of the picture; `background` (t, 3, h, w) in
-    [-1, 1], what each frame would show without characters and shadows.
+    [0, 1], the characters' coverage; `background` (t, 3, h, w) in [-1, 1], what each frame would
+    show without characters and shadows.
     """
 
     frames: Tensor
     captions: tuple[str, ...]
     masks: Tensor
-    boxes: Tensor
     background: Tensor
     script: Script
 
@@ -51,18 +52,39 @@ def sample_clip(
     return compose(sample_script(seed, length, split), seed, size)
 
 
+@cache
+def world_digest() -> str:
+    """Return a SHA-256, in hexadecimal, of what some clips are, say and show: of each character,
+    and of each scene, the first.
+
+    What was learnt from one world is of no use in another: whoever keeps such a thing keeps this.
+    """
+    scripts = [sample_script(seed, 6) for seed in range(CLIPS_SEARCHED)]
+    firsts = {
+        name: seed
+        for seed, script in reversed([*enumerate(scripts)])
+        for name in (script.character, script.scene)
+    }
+    digest = hashlib.sha256()
+    for seed in sorted({*firsts.values()}):
+        clip = sample_clip(seed, 6, (32, 32))
+        digest.update(json.dumps([asdict(clip.script), clip.captions]).encode())
+        # In 64 levels: the last bits of a pixel are not the same on every processor.
+        digest.update(((clip.frames + 1) * 31.5).round().byte().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def compose(script: Script, seed: int, size: tuple[int, int] = SIZE) -> Clip:
     """Return a clip of a script; where it plays and how it is told depend on the seed."""
     paths = poses(script, pans(script.motions), random.Random(f"poses {seed}"))
     seen = views(script.motions, paths[0])
     lights = daylight(script.motions)
     bare = _bare(script, seen, size, torch.Generator().manual_seed(seed))
-    frames, masks, boxes = _put(script, _seen(paths, seen), bare)
+    frames, masks = _put(script, _seen(paths, seen), bare)
     return Clip(
         frames=lit(frames, lights) * 2 - 1,
         captions=_captions(script, random.Random(f"captions {seed}")),
         masks=masks,
-        boxes=boxes,
         background=lit(bare, lights) * 2 - 1,
         script=script,
     )
@@ -83,8 +105,8 @@ def _seen(paths: list[list[Pose]], seen: list[View]) -> list[list[Pose]]:
     return [[view.of(pose) for view, pose in zip(seen, path, strict=True)] for path in paths]
 
 
-def _put(script: Script, paths: list[list[Pose]], bare: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Put the characters before the background: frames, masks and boxes."""
+def _put(script: Script, paths: list[list[Pose]], bare: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the characters before the background: frames and masks."""
     size = (bare.shape[-2], bare.shape[-1])
     names = (script.character, script.companion)
     layers = [
@@ -97,8 +119,7 @@ def _put(script: Script, paths: list[list[Pose]], bare: Tensor) -> tuple[Tensor,
     for layer in reversed(layers):  # the companion stands behind
         clear = 1 - layer[:, 3:]
         frames, free = layer[:, :3] + frames * clear, free * clear
-    boxes = torch.stack([_boxes(layer[:, 3]) for layer in layers], dim=1)
-    return frames.clamp(0, 1), (1 - free).clamp(0, 1), boxes
+    return frames.clamp(0, 1), (1 - free).clamp(0, 1)
 
 
 def _captions(script: Script, rng: random.Random) -> tuple[str, ...]:
@@ -106,14 +127,3 @@ def _captions(script: Script, rng: random.Random) -> tuple[str, ...]:
     switched = len(script.motions) - script.switch
     second = say(script, script.switch, rng, continuing=True) if switched else first
     return (first,) * script.switch + (second,) * switched
-
-
-def _boxes(alpha: Tensor) -> Tensor:
-    """Return the bounding boxes (t, 4) of the pixels that a layer's alpha (t, h, w) half covers."""
-    boxes = []
-    for frame in alpha > 0.5:
-        ys, xs = frame.any(1).nonzero()[:, 0], frame.any(0).nonzero()[:, 0]
-        boxes.append(
-            [int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1] if len(xs) else [0] * 4
-        )
-    return torch.tensor(boxes)

@@ -1,9 +1,8 @@
 """A bank of precomputed latents: the training clips, encoded once.
 
 A folder of shards, `clips-00000.safetensors` and so on. Each holds `latents` (n, t, c, h, w) in
-fp16, scaled to unit deviation; `coverage` (n, t, 1, h, w), 1 in the latents that a character
-reaches and 0 elsewhere; and in its header the scripts of its clips as JSON. Captions are not
-stored: the grammar says them anew each time that a frame is drawn. Shards are written under a
+fp16, scaled to unit deviation, and in its header the scripts of its clips as JSON. Captions are
+not stored: the grammar says them anew each time that a frame is drawn. Shards are written under a
 temporary name and renamed, so an interrupted build goes on where it stopped, and a trainer may
 read the bank while it grows.
 """
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -31,7 +29,7 @@ from artv_cli.errors import UsageError
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.captions import Random, say
 from artv_cli.storybook.script import Script
-from artv_cli.storybook.world import sample_clip
+from artv_cli.storybook.world import sample_clip, world_digest
 
 Report = Callable[[str], None]
 
@@ -48,10 +46,11 @@ def build_bank(
     """Encode clips `seed`, `seed + 1`, … of `length` frames into `out`; shards there are kept.
 
     The number of clips is rounded up to whole shards, so that a bank can be enlarged later.
-    Raises UsageError where `out` holds a bank of another VAE, length, seed or shard size.
+    Raises UsageError where `out` holds a bank of another world, VAE, length, seed or shard size.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, {"length": length, "seed": seed, "shard": shard, "vae": fingerprint(vae)})
+    made_from = {"world": world_digest(), "vae": fingerprint(vae)}
+    _claim(out, {"length": length, "seed": seed, "shard": shard, **made_from})
     shards = math.ceil(clips / shard)
     start, made = time.monotonic(), 0
     for index in range(shards):
@@ -93,18 +92,10 @@ def _write(file: Path, vae: AutoencoderKL, seeds: range, length: int) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         codes = [encode_images(vae, clip.frames).half() for clip in clips]
     latents = torch.stack(codes).contiguous()
-    coverage = torch.stack([_coverage(clip.masks, latents.shape[-2:]) for clip in clips])
     scripts = json.dumps([asdict(clip.script) for clip in clips])
     unfinished = file.with_suffix(".new")
-    tensors = {"latents": latents, "coverage": coverage}
-    save_file(tensors, unfinished, metadata={"scripts": scripts})
+    save_file({"latents": latents}, unfinished, metadata={"scripts": scripts})
     unfinished.replace(file)
-
-
-def _coverage(masks: Tensor, size: torch.Size) -> Tensor:
-    """Reduce masks (t, 1, H, W) to the latents' size: what a character reaches, and one around."""
-    reached = (F.adaptive_max_pool2d(masks, (size[0], size[1])) > 0.25).float()
-    return F.max_pool2d(reached, 3, stride=1, padding=1).byte()
 
 
 class Bank:
@@ -115,12 +106,10 @@ class Bank:
 
     def __init__(self, folder: Path) -> None:
         self._latents: list[Tensor] = []
-        self._coverage: list[Tensor] = []
         self._scripts: list[Script] = []
         for file in sorted(folder.glob("clips-*.safetensors")):
-            for latents, coverage, script in _shard(file):
+            for latents, script in _shard(file):
                 self._latents.append(latents)
-                self._coverage.append(coverage)
                 self._scripts.append(script)
         if not self._scripts:
             raise UsageError(f"{folder} holds no clips", "Build a bank there first.")
@@ -131,10 +120,6 @@ class Bank:
     def latents(self, clip: int) -> Tensor:
         """Return all frames of a clip, (t, c, h, w) fp16, scaled to unit deviation."""
         return self._latents[clip]
-
-    def coverage(self, clip: int) -> Tensor:
-        """Return which latents of a clip its character reaches, (t, 1, h, w): 1 there, else 0."""
-        return self._coverage[clip]
 
     def script(self, clip: int) -> Script:
         """Return who does what, and where."""
@@ -152,12 +137,12 @@ class Bank:
         return say(script, frame, rng, continuing=continuing)
 
 
-def _shard(file: Path) -> Iterator[tuple[Tensor, Tensor, Script]]:
+def _shard(file: Path) -> Iterator[tuple[Tensor, Script]]:
     with safe_open(file, "pt") as shard:
         scripts = json.loads(shard.metadata()["scripts"])
-        latents, coverage = shard.get_tensor("latents"), shard.get_tensor("coverage")
-    for clip, covered, script in zip(latents, coverage, scripts, strict=True):
-        yield clip, covered, Script(**{**script, "motions": tuple(script["motions"])})
+        latents = shard.get_tensor("latents")
+    for clip, script in zip(latents, scripts, strict=True):
+        yield clip, Script(**{**script, "motions": tuple(script["motions"])})
 
 
 def main() -> None:
@@ -171,7 +156,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    vae = AutoencoderKL.from_pretrained(options.vae).eval()
+    vae = AutoencoderKL.from_pretrained(options.vae, use_safetensors=True).eval()
     vae = vae.to(memory_format=torch.channels_last)
     build_bank(vae, options.out, options.clips, options.length, options.seed)
 

@@ -22,8 +22,10 @@ def save_checkpoint(
     average: WeightAverage,
     optimizer: torch.optim.AdamW,
     step: int,
+    *,
+    elapsed: float = 0.0,
 ) -> None:
-    """Write weights, their average, the optimiser's moments and the step."""
+    """Write weights, their average, the optimiser's moments, the step and the seconds spent."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in module.named_parameters():
         tensors[f"weights/{name}"] = parameter.detach().contiguous()
@@ -33,7 +35,7 @@ def save_checkpoint(
                 tensors[f"{moment}/{name}"] = state[moment].contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata={"step": str(step)})
+    save_file(tensors, temporary, metadata={"step": str(step), "elapsed": str(elapsed)})
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -42,25 +44,26 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, module: nn.Module, average: WeightAverage, optimizer: torch.optim.AdamW
-) -> int:
-    """Restore what `save_checkpoint` wrote and return the step."""
+) -> tuple[int, float]:
+    """Restore what `save_checkpoint` wrote; return the step and the seconds, 0 if not written."""
     with safe_open(path, "pt") as file, torch.no_grad():
-        step = int(file.metadata()["step"])
+        metadata = file.metadata()
+        step, elapsed = int(metadata["step"]), float(metadata.get("elapsed", 0.0))
         names = set(file.keys())
         for name, parameter in module.named_parameters():
             parameter.copy_(file.get_tensor(f"weights/{name}"))
             average.weights[name].copy_(file.get_tensor(f"average/{name}"))
             if f"exp_avg/{name}" in names:
                 optimizer.state[parameter] = {
-                    "step": torch.tensor(float(step)),
+                    "step": torch.tensor(float(step), device=parameter.device),
                     **{
                         moment: file.get_tensor(f"{moment}/{name}").to(
-                            memory_format=_format(parameter)
+                            parameter.device, memory_format=_format(parameter)
                         )
                         for moment in MOMENTS
                     },
                 }
-    return step
+    return step, elapsed
 
 
 def _format(parameter: Tensor) -> torch.memory_format:

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class WeightAverage:
-    """Keeps float32 averages of a module's parameters (PAPER §6: decay 0.9999).
+    """Keeps float32 averages of a module's parameters (Sec. 4: decay 0.9999).
 
     Early on the average follows faster, at (1 + n) / (10 + n) after n steps, so that a short
     training is not held back by its random start.

@@ -1,6 +1,6 @@
 """From a clip to what one training example holds: a frame, its references, its anchor (Sec. 3, 4).
 
-Conditions are dropped here, each on its own with probability 10 % (PAPER §6); a further share of
+Conditions are dropped here, each on its own with probability 10 % (Sec. 4); a further share of
 the examples are key frames, which have neither references nor anchor, since the embedded model
 must also draw a story's first frame from words alone.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,10 +25,6 @@ class Clips(Protocol):
 
     def latents(self, clip: int) -> Tensor:
         """All frames of a clip: (frames, c, h, w)."""
-        ...
-
-    def coverage(self, clip: int) -> Tensor:
-        """Where the frames show what they are about: (frames, 1, h, w), 1 there, else 0."""
         ...
 
     def caption(self, clip: int, frame: int, rng: np.random.Generator, *, complete: bool) -> str:
@@ -55,8 +51,7 @@ class Examples:
     """A batch of frames to learn, with clean conditions; blank ones are zeros and empty strings.
 
     `target`, `previous` (y_{i-1}) and `anchor`: (b, c, h, w); `references` (y_{i-1}, y_{i-2}):
-    (b, 2c, h, w); `has_reference` and `has_anchor`: (b, 1, 1, 1), 0 where blank; `coverage`:
-    (b, 1, h, w), where the target shows what it is about.
+    (b, 2c, h, w); `has_reference` and `has_anchor`: (b, 1, 1, 1), 0 where blank.
     """
 
     target: Tensor
@@ -66,7 +61,14 @@ class Examples:
     captions: Sequence[str]
     has_reference: Tensor
     has_anchor: Tensor
-    coverage: Tensor
+
+    def to(self, device: torch.device) -> Examples:
+        """Return these examples on a device."""
+        moved: dict[str, Any] = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+        }
+        return Examples(**moved)
 
 
 def draw_examples(clips: Clips, count: int, drops: Drops, rng: np.random.Generator) -> Examples:
@@ -84,13 +86,10 @@ def draw_examples(clips: Clips, count: int, drops: Drops, rng: np.random.Generat
         captions=[row[3] for row in rows],
         has_reference=has_reference,
         has_anchor=has_anchor,
-        coverage=torch.stack([row[4] for row in rows]).float(),
     )
 
 
-def _draw(
-    clips: Clips, drops: Drops, rng: np.random.Generator
-) -> tuple[Tensor, bool, bool, str, Tensor]:
+def _draw(clips: Clips, drops: Drops, rng: np.random.Generator) -> tuple[Tensor, bool, bool, str]:
     clip = int(rng.integers(len(clips)))
     latents = clips.latents(clip)
     is_key = rng.random() < drops.key_frames
@@ -102,8 +101,7 @@ def _draw(
     has_anchor = not is_key and rng.random() >= drops.anchor
     has_text = rng.random() >= drops.text
     caption = clips.caption(clip, frame, rng, complete=not has_reference) if has_text else ""
-    frames = latents[[frame, first, second, anchor]]
-    return frames, has_reference, has_anchor, caption, clips.coverage(clip)[frame]
+    return latents[[frame, first, second, anchor]], has_reference, has_anchor, caption
 
 
 def _column(flags: Sequence[bool]) -> Tensor:

@@ -32,14 +32,14 @@ from artv_cli.train.parallel import agree, average_gradients, join
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train; the defaults are the paper's (PAPER §6), sizes and budget apart.
+    """How to train; the defaults are the paper's (Sec. 4, Table 5), sizes and budget apart.
 
     `samples`: how many examples in all, `batch_size` of them a step in each process; `warmup`:
     the first steps, in which the learning rate rises; `decay_share`: the last part of the
     samples, in which it falls to zero. `loss_of` is what the squared error is measured on: the
     paper's noise (Eq. 4), or the velocity v (arXiv 2202.00512), which says more about a whole
-    picture and less about its last details; `focus` is how much more an error counts where a
-    frame shows what it is about.
+    picture and less about its last details; a `shift` above 1 draws noisy timesteps, at which it
+    is decided what stands where, more often.
     """
 
     samples: int
@@ -53,7 +53,7 @@ class Recipe:
     max_noise_level: int = 550
     static_noise: StaticNoise = "exact"
     loss_of: Literal["noise", "velocity"] = "noise"
-    focus: float = 0.0
+    shift: float = 1.0
     drops: Drops = field(default_factory=Drops)
     bfloat16: bool = True
     seed: int = 0
@@ -76,6 +76,7 @@ class Trainer:
         self, learner: Learner, clips: Clips, schedule: Schedule, recipe: Recipe, folder: Path
     ) -> None:
         self.learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = next(learner.parameters()).device
         self.clips = clips
         self.schedule = schedule
         self.recipe = recipe
@@ -117,21 +118,19 @@ class Trainer:
         rng = np.random.default_rng((recipe.seed, self.rank, self.step))
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         examples = draw_examples(self.clips, recipe.batch_size, recipe.drops, rng)
-        draw = Draw.for_examples(examples, self.schedule, recipe.max_noise_level, generator)
+        draw = Draw.for_examples(
+            examples, self.schedule, recipe.max_noise_level, generator, recipe.shift
+        )
+        weights = self._weights(draw.timestep).to(self.device)
+        examples, draw = examples.to(self.device), draw.to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate * self._rate()
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bfloat16):
             text = self.learner.text(examples.captions)
             losses, masks = masked_diffusion_loss(
-                self.learner.networks,
-                examples,
-                text,
-                draw,
-                self.schedule,
-                recipe.static_noise,
-                recipe.focus,
+                self.learner.networks, examples, text, draw, self.schedule, recipe.static_noise
             )
-        loss = (losses * self._weights(draw.timestep)).mean()
+        loss = (losses * weights).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         average_gradients(self.learner.parameters())
@@ -163,7 +162,7 @@ class Trainer:
     def _load(self) -> None:
         path = self.folder / "state.safetensors"
         if path.exists():
-            self.step = load_checkpoint(path, self.learner, self.average, self.optimizer)
+            self.step, _ = load_checkpoint(path, self.learner, self.average, self.optimizer)
 
     def _rate(self) -> float:
         """Share of the full learning rate: a ramp up, a plateau, a ramp down."""

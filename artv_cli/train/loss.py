@@ -37,18 +37,35 @@ class Draw:
 
     @classmethod
     def for_examples(
-        cls, examples: Examples, schedule: Schedule, max_level: int, generator: torch.Generator
+        cls,
+        examples: Examples,
+        schedule: Schedule,
+        max_level: int,
+        generator: torch.Generator,
+        shift: float = 1.0,
     ) -> Draw:
-        """Draw timesteps over the whole schedule and levels from [0, max_level] (Sec. 3.3)."""
+        """Draw timesteps over the whole schedule and levels from [0, max_level] (Sec. 3.3).
+
+        A `shift` above 1 draws noisy timesteps more often (arXiv 2403.03206, Eq. 23).
+        """
         count = len(examples.target)
         steps = len(schedule.alphas_cumprod)
         return cls(
-            torch.randint(steps, (count,), generator=generator),
+            _shifted(torch.randint(steps, (count,), generator=generator), steps, shift),
             torch.randint(max_level + 1, (count,), generator=generator),
             torch.randn(examples.target.shape, generator=generator),
             torch.randn(examples.references.shape, generator=generator),
             torch.randn(examples.anchor.shape, generator=generator),
         )
+
+    def to(self, device: torch.device) -> Draw:
+        """Return this draw on a device: it is made on the CPU, so that all devices see the same."""
+        return Draw(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+def _shifted(timestep: Tensor, steps: int, shift: float) -> Tensor:
+    share = timestep.double() / steps
+    return (steps * shift * share / (1 + (shift - 1) * share)).round().long().clamp(max=steps - 1)
 
 
 def masked_diffusion_loss(
@@ -58,12 +75,10 @@ def masked_diffusion_loss(
     draw: Draw,
     schedule: Schedule,
     form: StaticNoise = "exact",
-    focus: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return ||eps - eps_hat||^2 per example (b,) and the mean mask of each (b,).
 
-    `text`: (b, n, context width), the text encoder's states of the examples' captions; `focus`:
-    how much more an error counts where a target shows what it is about (0 is the paper's loss).
+    `text`: (b, n, context width), the text encoder's states of the examples' captions.
     """
     level = draw.noise_level
     references = augment(examples.references, level, draw.reference_noise, schedule)
@@ -79,7 +94,5 @@ def masked_diffusion_loss(
     scales = schedule.coefficients(draw.timestep, y_t)
     static = static_noise(y_t, examples.previous, *scales, form)
     predicted = compose_noise(mask.float(), static, dynamic.float())  # Eq. 7
-    weight = 1 + focus * examples.coverage
-    error = (draw.noise - predicted).square() * weight / weight.mean()
-    loss = error.flatten(1).mean(1)  # Eq. 4
+    loss = (draw.noise - predicted).square().flatten(1).mean(1)  # Eq. 4
     return loss, mask.detach().float().flatten(1).mean(1)

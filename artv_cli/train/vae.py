@@ -1,10 +1,12 @@
-"""Trains the storybook's VAE: an AutoencoderKL, 8 times smaller each way, with 4 channels.
+"""Trains the storybook's VAE: an AutoencoderKL, 8 times smaller each way, with 8 channels.
 
 The loss is L1 on pixels and on their gradients, weighted towards the character, plus a small KL
-term. Most of the training sees crops of half the side, every other one around the character: the
-network is convolutional, so a crop teaches as much as a frame at a quarter of the cost. The last
-part sees whole frames, on which the group norms settle. Training runs for a given wall-clock time,
-resumes from its state file, and shares the work over the processes that torchrun starts::
+term. Noise is added to the latents before they are decoded, so that the encoder must make what
+matters stand out from noise, in which the networks have to find it. Most of the training sees crops
+of half the side, every other one around the character: the network is convolutional, so a crop
+teaches as much as a frame at a quarter of the cost. The last part sees whole frames, on which the
+group norms settle. Training runs for a given wall-clock time, resumes from its state file, and
+shares the work over the processes that torchrun starts::
 
     torchrun --nproc-per-node 2 -m artv_cli.train.vae OUT --minutes 25
 
@@ -15,8 +17,6 @@ still become sharper (`--decoder-of VAE`).
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import math
 import time
 from collections.abc import Callable
@@ -30,11 +30,11 @@ from torch import Tensor
 
 from artv_cli.storybook.script import Split
 from artv_cli.storybook.world import sample_clip
-from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
-from artv_cli.train.ema import WeightAverage
-from artv_cli.train.parallel import agree, average_gradients, join
+from artv_cli.train.parallel import agree, join
+from artv_cli.train.training import Training
 
 Report = Callable[[str], None]
+DOWNSAMPLING = 8  # pixels a latent, each way
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,15 @@ class VaeRecipe:
 
     A batch is composed from `clips` clips of `frames` frames each; crops have `crop` pixels a
     side, until the part `cropped` of the budget is spent; `character` is the extra weight of the
-    character's region; `ema` the decay of the averaged weights.
+    character's region; `noise` how much noise, at most, is added to the latents, in units of their
+    deviation; `ema` the decay of the averaged weights.
     """
 
-    widths: tuple[int, ...] = (8, 16, 48, 128)
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    channels: int = 8
     groups: int = 2
-    clips: int = 2
-    frames: int = 2
+    clips: int = 4
+    frames: int = 1
     crop: int = 64
     cropped: float = 0.75
     rate: float = 1.2e-3
@@ -57,6 +59,7 @@ class VaeRecipe:
     kl: float = 1e-6
     gradient: float = 1.0
     character: float = 5.0
+    noise: float = 0.3
     ema: float = 0.998
     seed: int = 0
 
@@ -87,7 +90,7 @@ def build_vae(recipe: VaeRecipe) -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * blocks,
         block_out_channels=recipe.widths,
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=recipe.channels,
         norm_num_groups=recipe.groups,
         sample_size=128,
         mid_block_add_attention=False,
@@ -109,7 +112,10 @@ def sample_batch(recipe: VaeRecipe, step: int, split: Split = "train") -> tuple[
 def crop_batch(
     frames: Tensor, masks: Tensor, side: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return two crops of each frame: one around the character (where it shows), one anywhere."""
+    """Return two crops of each frame: one around the character (where it shows), one anywhere.
+
+    They are cut between the frame's latents, which the characters' places keep to as well.
+    """
     height, width = frames.shape[-2:]
     corners = torch.rand(2, len(frames), 2, generator=generator)
     pieces = []
@@ -120,6 +126,7 @@ def crop_batch(
         near = near + (corners[1, index] - 0.5) * side / 2 - side / 2
         for top, left in (anywhere.long().tolist(), near.long().tolist()):
             top, left = min(max(top, 0), height - side), min(max(left, 0), width - side)
+            top, left = top - top % DOWNSAMPLING, left - left % DOWNSAMPLING
             window = (slice(top, top + side), slice(left, left + side))
             pieces.append((frames[index][:, *window], masks[index][:, *window]))
     cropped = torch.stack([piece for piece, _ in pieces])
@@ -138,8 +145,8 @@ def reconstruction_loss(output: Tensor, target: Tensor, mask: Tensor, recipe: Va
     return (error.abs() * weight).mean() + recipe.gradient * edges
 
 
-class VaeTraining:
-    """A VAE being trained: weights, their average, optimiser, step and time spent.
+class VaeTraining(Training[AutoencoderKL]):
+    """A VAE being trained.
 
     Of `size` processes that train together, this is number `rank`; each has its own batches.
     A `finished` VAE keeps its encoder, and with it its latents: only its decoder goes on learning.
@@ -154,29 +161,19 @@ class VaeTraining:
     ) -> None:
         self.recipe, self.rank, self.size = recipe, rank, size
         self.decoder_only = finished is not None
-        self.vae = build_vae(recipe) if finished is None else finished
+        vae = build_vae(recipe) if finished is None else finished
         if self.decoder_only:
-            self.vae.encoder.requires_grad_(False)
-            self.vae.quant_conv.requires_grad_(False)
-        self.average = WeightAverage(self.vae, recipe.ema)
-        self.optimizer = torch.optim.AdamW(
-            self.vae.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=1e-4
+            vae.encoder.requires_grad_(False)
+            vae.quant_conv.requires_grad_(False)
+        optimizer = torch.optim.AdamW(
+            vae.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=1e-4
         )
-        self.step = 0
-        self.elapsed = 0.0
+        super().__init__(vae, optimizer, recipe.ema)
 
     def train_step(self, progress: float) -> float:
         """Take one optimiser step on the batch of the current step; return the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(progress)
-        self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(progress)
-        loss.backward()
-        average_gradients(self.vae.parameters())
-        torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
-        self.optimizer.step()
-        self.average.update(self.vae, self.step)
-        self.step += 1
+        self.learn(loss, self._rate(progress))
         return loss.item()
 
     def _rate(self, progress: float) -> float:
@@ -191,27 +188,16 @@ class VaeTraining:
         if progress < recipe.cropped:
             frames, masks = crop_batch(frames, masks, recipe.crop, generator)
         with torch.autocast("cpu", torch.bfloat16):
-            posterior = self.vae.encode(frames).latent_dist
+            posterior = self.module.encode(frames).latent_dist
             codes = posterior.mode() if self.decoder_only else posterior.sample(generator)
-            output = self.vae.decode(codes.float()).sample
+            output = self.module.decode(self._noised(codes.float(), generator)).sample
         loss = reconstruction_loss(output.float(), frames, masks, recipe)
         return loss if self.decoder_only else loss + recipe.kl * posterior.kl().mean()
 
-    def averaged(self) -> AutoencoderKL:
-        """Return a copy of the VAE that holds the averaged weights."""
-        vae = copy.deepcopy(self.vae)
-        self.average.copy_to(vae)
-        return vae
-
-    def save(self, file: Path) -> None:
-        """Write the whole state, so that training can go on from it."""
-        save_checkpoint(file, self.vae, self.average, self.optimizer, self.step)
-        file.with_suffix(".json").write_text(json.dumps({"elapsed": self.elapsed}))
-
-    def load(self, file: Path) -> None:
-        """Take up the state that `save` wrote for the same recipe."""
-        self.step = load_checkpoint(file, self.vae, self.average, self.optimizer)
-        self.elapsed = json.loads(file.with_suffix(".json").read_text())["elapsed"]
+    def _noised(self, codes: Tensor, generator: torch.Generator) -> Tensor:
+        amounts = torch.rand(len(codes), 1, 1, 1, generator=generator)
+        noise = torch.randn(codes.shape, generator=generator) * codes.detach().std()
+        return codes + self.recipe.noise * amounts * noise
 
 
 @torch.no_grad()

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from artv_cli.errors import StoryLocked
+from artv_cli.errors import CacheLocked
 from artv_cli.files.durable import HOST, commit
 
 
-class StoryLock:
+class CacheLock:
     """The lock of the cache at `root`.
 
     `lock` is what is locked; `lock.json` says by whom and is true only while it is: a file that a
@@ -29,7 +29,7 @@ class StoryLock:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the lock, or raise StoryLocked at once, naming the process that holds it.
+        """Hold the lock, or raise CacheLocked at once, naming the process that holds it.
 
         Nested calls are free. Where the lock cannot be had for want of rights, or on a network
         drive without locks, the work goes on: renames alone keep every entry whole.
@@ -50,7 +50,7 @@ class StoryLock:
         try:
             self._lock.acquire()
         except Timeout:
-            raise StoryLocked(
+            raise CacheLocked(
                 f"{self._holder()} is rendering into {self._root}",
                 "Wait until it is done or stop it, or choose another folder with --cache.",
             ) from None

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from one_frame import KEY, LATENTS, PARENTS, PIXELS
 
 from artv_cli.cache import store as cache
 from artv_cli.cache.store import FrameStore
-from artv_cli.errors import StoryLocked
+from artv_cli.errors import CacheLocked
 from artv_cli.files import durable
 from artv_cli.files.durable import HOST, is_alive
 
@@ -50,15 +51,15 @@ def test_a_second_process_is_refused_by_the_name_of_the_first(
     store: FrameStore, holder: subprocess.Popen[str]
 ) -> None:
     started = time.monotonic()
-    with pytest.raises(StoryLocked) as caught, store.lock():
+    with pytest.raises(CacheLocked) as caught, store.lock():
         pass
     assert time.monotonic() - started < 1, "it fails at once"
     assert f"process {holder.pid} on {socket.gethostname()}, started 20" in caught.value.message
     assert "--cache" in caught.value.remedy
-    with pytest.raises(StoryLocked):
+    with pytest.raises(CacheLocked):
         store.prune(0)
     (store.root / "lock.json").write_text("{")
-    with pytest.raises(StoryLocked, match="^another process is rendering"), store.lock():
+    with pytest.raises(CacheLocked, match="^another process is rendering"), store.lock():
         pass
     assert store.put(KEY, LATENTS, PIXELS, {}) == store.get(KEY, {}), "correct without it, too"
 
@@ -90,7 +91,7 @@ def test_the_lock_may_be_taken_again_inside_and_after(store: FrameStore) -> None
                 assert store.prune(0).files == 0
             assert (store.root / "lock.json").exists(), "the inner one ends nothing"
             other = FrameStore(store.root, warn=print)
-            with pytest.raises(StoryLocked), other.lock():
+            with pytest.raises(CacheLocked), other.lock():
                 pass
 
 
@@ -121,6 +122,29 @@ def test_the_lock_sweeps_what_killed_processes_left_and_nothing_else(
     with store.lock():
         assert {name: (folder / name).exists() for name in names} == names
     assert not list(store.root.glob("*.tmp")) and store.get(KEY, PARENTS) is not None
+
+
+def test_where_no_lock_can_be_had_the_work_goes_on(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: Any, **__: Any) -> Any:
+        raise PermissionError
+
+    monkeypatch.setattr(FileLock, "acquire", deny)
+    with store.lock():
+        assert store.get(KEY, PARENTS) is not None
+        assert not (store.root / "lock.json").exists(), "nobody holds it"
+
+
+def test_a_store_that_cannot_be_listed_is_locked_all_the_same(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(Path, "glob", fail)
+    with store.lock():
+        assert store.get(KEY, PARENTS) is not None
 
 
 def test_a_process_of_another_user_is_alive_and_an_absurd_one_is_not(

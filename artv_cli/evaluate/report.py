@@ -1,0 +1,123 @@
+"""An evaluation as a page of Markdown: bars and values, what was measured with what, ablations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from artv_cli.evaluate.summary import Figure
+
+STANDING = {True: "met", False: "**missed**", None: "not measured"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Figures and mean masks (by timestep, noisiest first) under one set of inference settings."""
+
+    name: str
+    figures: Sequence[Figure]
+    masks: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation: `variants` begin with the model as it is; `facts` say how it was measured."""
+
+    title: str
+    variants: Sequence[Variant]
+    facts: Mapping[str, str]
+
+    @property
+    def missed(self) -> list[Figure]:
+        """The figures of the model as it is whose bars are missed."""
+        return [figure for figure in self.variants[0].figures if figure.is_met is False]
+
+    def to_markdown(self) -> str:
+        """Return the page."""
+        return "\n".join(self._lines()) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as plain data."""
+        return {
+            "facts": dict(self.facts),
+            "variants": {
+                variant.name: {
+                    "figures": [_plain(figure) for figure in variant.figures],
+                    "masks": {str(step): mask for step, mask in variant.masks.items()},
+                }
+                for variant in self.variants
+            },
+        }
+
+    def _lines(self) -> Iterator[str]:
+        yield f"# {self.title}"
+        yield ""
+        missed = len(self.missed)
+        yield f"{missed or 'No'} {'bar is' if missed == 1 else 'bars are'} missed."
+        yield ""
+        rows = [(f.name, str(f.bar), *told(f), str(f.count)) for f in self.variants[0].figures]
+        yield from _table(("figure", "bar", "measured", "95 %", "", "stories"), rows)
+        yield ""
+        yield "A figure at frame n is that of the 16 frames which end there."
+        yield ""
+        yield from _table(("measured with", ""), list(self.facts.items()))
+        if len(self.variants) > 1:
+            yield from self._ablation()
+        if any(variant.masks for variant in self.variants):
+            yield from self._masks()
+
+    def _ablation(self) -> Iterator[str]:
+        yield from ("", "## The same under other settings", "")
+        names = [figure.name for figure in self.variants[0].figures]
+        rows = [
+            (name, *(_value(variant.figures[index]) for variant in self.variants))
+            for index, name in enumerate(names)
+        ]
+        yield from _table(("figure", *(variant.name for variant in self.variants)), rows)
+
+    def _masks(self) -> Iterator[str]:
+        yield from ("", "## Mean mask at each sampling step (1 copies the frame before)", "")
+        for variant in self.variants:
+            if variant.masks:
+                rows = [(str(step), f"{mask:.3f}") for step, mask in variant.masks.items()]
+                yield from _table((f"timestep, {variant.name}", "mean mask"), rows)
+                yield ""
+
+
+def told(figure: Figure) -> tuple[str, str, str]:
+    """Return a figure's value, its interval and its standing, as people read them."""
+    interval = ""
+    if figure.interval is not None:
+        interval = f"{figure.interval[0]:.1f} to {figure.interval[1]:.1f}"
+    return _value(figure), interval, STANDING[figure.is_met]
+
+
+def _value(figure: Figure) -> str:
+    if figure.value is None:
+        return "–"
+    text = f"{figure.value:.2f}" if figure.unit == "×" else f"{figure.value:.1f}"
+    return f"{text} {figure.unit}"
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    return {
+        "name": figure.name,
+        "unit": figure.unit,
+        "bar": str(figure.bar),
+        "value": figure.value,
+        "interval": None if figure.interval is None else list(figure.interval),
+        "stories": figure.count,
+        "met": figure.is_met,
+    }
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for row in (header, ["---"] * len(header), *rows):
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
+
+
+def sampling_text(sampling: Mapping[str, Any]) -> str:
+    """Return inference settings in one line."""
+    return json.dumps(sampling, sort_keys=True).replace('"', "")

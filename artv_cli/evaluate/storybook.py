@@ -1,0 +1,231 @@
+"""Judges a model on the storybook's world: stories told, judged, kept, and summed up.
+
+Every story's record is in the ledger as soon as it is judged, so an evaluation that was stopped
+goes on, one with more segments costs only those, and one with other settings shares what it can.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from artv_cli import __version__
+from artv_cli.engine import Engine
+from artv_cli.errors import UsageError
+from artv_cli.evaluate.masks import logged_masks
+from artv_cli.evaluate.records import Ledger, Record, measure
+from artv_cli.evaluate.report import Report, Variant, sampling_text
+from artv_cli.evaluate.stories import Story, count_stories, draw_stories, plan_story, tell
+from artv_cli.evaluate.summary import mean_masks, summarize
+from artv_cli.evaluate.truth import PARTS
+from artv_cli.evaluate.verdict import Judge
+from artv_cli.model.folder import ModelFolder, fingerprint
+from artv_cli.plan import ModelIdentity
+from artv_cli.settings import Settings, StaticNoise, flag_settings, sampling
+
+EPOCH = 2  # of the figures: raised when the same frames give others
+AS_IS = "as it is"
+VARIED = (
+    "sampler", "steps", "noise_level", "guidance.text", "guidance.reference", "guidance.anchor",
+    "guidance.on", "static_noise",
+)  # fmt: skip
+LoadEngine = Callable[[ModelFolder], Engine]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of using a model: settings for inference, perhaps another form of static noise."""
+
+    name: str = AS_IS
+    settings: Settings = Settings()
+    static_noise: StaticNoise | None = None
+
+    def folder(self, model: ModelFolder) -> ModelFolder:
+        """Return the model folder with this way's static noise, and the fingerprint of that."""
+        if self.static_noise is None:
+            return model
+        liked = model.preferences.model_copy(update={"static_noise": self.static_noise})
+        told = fingerprint(model.path, liked, None)
+        return replace(model, preferences=liked, fingerprint=told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What to evaluate, by whom, on how much, and in which ways besides as the model is."""
+
+    model: ModelFolder
+    judge: Judge
+    ledger: Path
+    segments: int = 200
+    frames_long: int = 256
+    seed: int = 0
+    ways: Sequence[Way] = ()
+    command: str = "artv evaluate storybook"
+
+
+def read_ways(varied: Sequence[str]) -> list[Way]:
+    """Return the ways that texts such as "guidance.on=dynamic,composed" mean: one for each value.
+
+    Raises UsageError for a name that is no inference setting, and for a bad value.
+    """
+    return [way for text in varied for way in _ways(text)]
+
+
+def _ways(text: str) -> Iterator[Way]:
+    name, equals, values = text.partition("=")
+    if name not in VARIED or not equals or not all(values.split(",")):
+        raise UsageError(
+            f"--vary: {text!r} is no setting with values",
+            f"Say NAME=VALUE,VALUE with one of these names: {', '.join(VARIED)}.",
+        )
+    for value in values.split(","):
+        yield _way(name, value)
+
+
+def _way(name: str, value: str) -> Way:
+    said = f"{name}={value}"
+    if name == "static_noise":
+        forms: Mapping[str, StaticNoise] = {form: form for form in get_args(StaticNoise)}
+        if value not in forms:
+            raise UsageError(f"--vary: {said} is no form of static noise", f"Use {list(forms)}.")
+        return Way(said, static_noise=forms[value])
+    group, dot, inner = name.partition(".")
+    return Way(said, flag_settings(**({group: {inner: value}} if dot else {name: value})))
+
+
+def evaluate(evaluation: Evaluation, load_engine: LoadEngine, say: Callable[[str], None]) -> Report:
+    """Tell and judge every story that the ledger lacks, in every way; return the report.
+
+    Raises any class of `artv_cli.errors`; what was judged by then is kept.
+    """
+    ledger = Ledger(evaluation.ledger)
+    variants, told = [], []
+    for way in (Way(), *evaluation.ways):
+        records = list(_Bench(evaluation, way, load_engine, ledger, say).records())
+        figures = summarize(records, evaluation.frames_long)
+        variants.append(Variant(way.name, figures, mean_masks(records)))
+        told += records
+    title = f"The {evaluation.model.name} model, judged"
+    return Report(title, variants, _facts(evaluation, told))
+
+
+class _Bench:
+    """Tells and judges the stories of an evaluation in one way."""
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        way: Way,
+        load_engine: LoadEngine,
+        ledger: Ledger,
+        say: Callable[[str], None],
+    ) -> None:
+        self._evaluation, self._way, self._ledger, self._say = evaluation, way, ledger, say
+        self._folder = way.folder(evaluation.model)
+        self._engine = functools.cache(lambda: load_engine(self._folder))
+        self._model = ModelIdentity.of(self._folder)
+
+    def records(self) -> Iterator[Record]:
+        """Yield a record for every story, from the ledger where it has one."""
+        evaluation = self._evaluation
+        total = sum(count_stories(evaluation.segments).values())
+        width, height = self._model.size
+        stories = draw_stories(
+            evaluation.segments, evaluation.seed, evaluation.frames_long, (height, width)
+        )
+        for number, story in enumerate(stories, 1):
+            record = self._ledger.get(self._key(story))
+            if record is None:
+                record = self._judge(story)
+                self._ledger.add(record)
+                self._say(
+                    f"{self._way.name}: {number} of {total}, {story.name}, {record.seconds:.1f} s"
+                )
+            yield record
+
+    def _judge(self, story: Story) -> Record:
+        plan = plan_story(story, self._model, self._way.settings)
+        engine = self._engine()
+        started = time.perf_counter()
+        with logged_masks() as log:
+            pictures = list(tell(story, plan, engine))
+        seconds = time.perf_counter() - started
+        return measure(
+            story,
+            pictures,
+            self._evaluation.judge,
+            key=self._key(story),
+            seconds=seconds,
+            masks=log.means,
+            environment=dict(engine.environment) | {"cores": str(os.cpu_count())},
+        )
+
+    def _key(self, story: Story) -> str:
+        """Digest everything that decides a record: story, model, precision, settings, judge."""
+        model, said = self._model, self._way.settings
+        ways = (model.sampling, model.key_sampling or model.sampling)
+        how = [asdict(sampling(said, way)) for way in ways]
+        return _digest(
+            [
+                EPOCH,
+                story.digest,
+                model.fingerprint,
+                model.dtype,
+                model.size,
+                how,
+                self._evaluation.judge.fingerprint,
+            ]
+        )
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _facts(evaluation: Evaluation, records: Sequence[Record]) -> dict[str, str]:
+    model, scores = evaluation.model, evaluation.judge.scores
+    liked = model.preferences
+    environments = {
+        ", ".join(f"{name} {value}" for name, value in record.environment.items()): None
+        for record in records
+    }
+    return {
+        "command": f"`{evaluation.command}`",
+        "model": f"{model.name}, fingerprint {model.fingerprint[:16]}",
+        "inference": sampling_text(asdict(liked.sampling)),
+        "inference, key frames": sampling_text(asdict(liked.key_sampling)),
+        "precision": liked.dtype,
+        "static noise": liked.static_noise,
+        "judge": f"fingerprint {evaluation.judge.fingerprint[:16]}; on held-out ground truth: "
+        + ", ".join(f"{part} {scores[part]:.1%}" for part in PARTS),
+        "stories": f"seed {evaluation.seed}, combinations that were never trained on",
+        "drawn with": "; ".join([*environments]),
+        "judged with": f"artv {__version__}, torch {torch.__version__},"
+        f" python {platform.python_version()}, {platform.machine()}",
+        "commit": commit_id(Path(__file__).parent) or "unknown",
+        "time to draw": f"{sum(record.seconds for record in records) / 60:.0f} min in all",
+    }
+
+
+def commit_id(folder: Path) -> str | None:
+    """Return the commit that a folder stands at, with a plus where it was changed since."""
+    git = ["git", "-C", str(folder)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True)
+        status = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True)
+    except OSError:
+        return None
+    if head.returncode != 0:
+        return None
+    return head.stdout.decode().strip() + "+" * bool(status.stdout.strip())

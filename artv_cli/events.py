@@ -1,0 +1,126 @@
+"""What a program reads on standard output with `--json`: events, one JSON object a line.
+
+Each has `event`, its kind, and these fields; numbers of frames and segments count from 1.
+
+`started`   story, frames, segments, cached, to_render, anchor_images
+`loading`   model: it is being loaded, because a frame must be drawn
+`segment`   segment, frames, prompt: its first frame comes next
+`frame`     frame, segment, reused, seconds, digest (SHA-256 of latents and picture), key;
+            seconds_per_frame and seconds_left, told from newly drawn frames, null before the first
+`encoding`  output: all frames are there, the film is being written
+`pruned`    files, bytes that left the cache to keep it below its limit
+`warning`   message
+`finished`  output, frames, rendered, reused, seconds, seconds_per_frame, frame_digests
+`error`     kind, message, remedy: the exit code is the program's
+
+The last line is always `finished` or `error`; with `--quiet` it is the only one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from artv_cli.console import drop_stdout, emit_json
+from artv_cli.messages import message, same_command
+from artv_cli.observer import Observer, Work
+from artv_cli.pace import Pace
+from artv_cli.render import Frame
+from artv_cli.story import StoryReport
+from artv_cli.timings import effort
+
+
+class Events(Observer):
+    """Prints events as they happen; `quiet` prints the last one alone."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._work: Work | None = None
+        self._pace = Pace(0)
+        self._segment = -1
+
+    def warn(self, message: str) -> None:
+        self._print("warning", message=message)
+
+    def planned(self, work: Work) -> None:
+        self._work, self._pace = work, Pace(work.effort)
+        self._print(
+            "started",
+            story=work.story,
+            frames=work.frames,
+            segments=len({frame.segment for frame in work.plan.frames}),
+            cached=work.cached,
+            to_render=work.to_render,
+            anchor_images=work.anchor_images,
+        )
+
+    def loading(self, model: str) -> None:
+        self._print("loading", model=model)
+
+    def frame(self, frame: Frame) -> None:
+        target = frame.plan
+        if target.segment != self._segment:
+            self._segment = target.segment
+            self._print("segment", segment=target.segment + 1, **self._about(target.segment))
+        if not frame.reused:
+            self._pace.add(frame.seconds, effort(target))
+        self._print(
+            "frame",
+            frame=target.index + 1,
+            segment=target.segment + 1,
+            reused=frame.reused,
+            seconds=frame.seconds,
+            seconds_per_frame=self._pace.seconds_per_frame,
+            seconds_left=self._pace.seconds_left,
+            digest=frame.entry.digest,
+            key=target.key,
+        )
+
+    def encoding(self, path: Path) -> None:
+        self._print("encoding", output=str(path))
+
+    def pruned(self, files: int, size: int) -> None:
+        self._print("pruned", files=files, bytes=size)
+
+    def finished(self, report: StoryReport) -> None:
+        """Print the last event of a story that became a film."""
+        _print("finished", **dataclasses.asdict(report) | {"output": str(report.output)})
+
+    def failed(self, error: BaseException) -> None:
+        """Print the last event of one that did not."""
+        told = message(error, same_command())
+        kind = type(error).__name__
+        _print("error", kind=kind, message=told.sentence, remedy=told.remedy)
+
+    def _about(self, number: int) -> dict[str, Any]:
+        assert self._work is not None, "frames come after the plan"
+        prompts = self._work.prompts
+        frames = sum(frame.segment == number for frame in self._work.plan.frames)
+        return {"frames": frames, "prompt": prompts[number]}
+
+    def _print(self, event: str, **fields: Any) -> None:
+        if not self._quiet:
+            _print(event, **fields)
+
+
+def _print(event: str, **fields: Any) -> None:
+    """Print an event at once. A reader that goes away stops no render."""
+    try:
+        emit_json({"event": event, **fields})
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_stdout()
+
+
+@contextmanager
+def ended_by_event(events: Events) -> Iterator[None]:
+    """Let a failure be an event before it is told to people."""
+    try:
+        yield
+    except BaseException as error:
+        events.failed(error)
+        raise

@@ -1,0 +1,57 @@
+"""What a safetensors file says of itself: names, dtypes and shapes, read without loading it.
+
+A file is eight bytes with the length of the header, the header as JSON, and the tensors' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artv_cli.errors import ModelError
+
+_LONGEST = 100_000_000  # bytes of header that the format allows
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a file: its dtype as safetensors writes it, such as F16, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many values the tensor holds."""
+        return math.prod(self.shape)
+
+
+def read_header(path: Path, name: str) -> dict[str, TensorInfo]:
+    """Return the tensors of a safetensors file of the model called `name`.
+
+    Raises ModelError if the file is none, or is cut short.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: Any = json.loads(file.read(length)) if length <= _LONGEST else None
+            size = os.fstat(file.fileno()).st_size
+        header.pop("__metadata__", None)
+        tensors = {
+            key: TensorInfo(told["dtype"], tuple(map(int, told["shape"])))
+            for key, told in header.items()
+        }
+        end = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
+        raise _broken(name, f"{path} is not a safetensors file, or is cut short") from None
+    if size != end:
+        raise _broken(name, f"{path} has {size} bytes, and its header speaks of {end}")
+    return tensors
+
+
+def _broken(name: str, problem: str) -> ModelError:
+    return ModelError(f"{name}: {problem}", "Fetch the file again.")

@@ -1,0 +1,1 @@
+"""Long proofs and measurements: what the tests do in seconds, done until a figure can be named."""

@@ -1,0 +1,140 @@
+"""The film is whole or absent: kills while it is written, and an ffmpeg that fails or lies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+from unittest import mock
+
+import imageio_ffmpeg
+import numpy as np
+
+from artv_cli.errors import EncodeError, StorageError
+from artv_cli.latents import Pixels
+from artv_cli.media.video import write_video
+from benchmarks.trust import stories
+from benchmarks.trust.proof import Check, expect, randoms
+from benchmarks.trust.stories import fork, wait
+
+NAMES = ("film.mp4", "film.mp4", "film.gif", "film.webp", "film.png", "film")
+COUNT = 24
+
+FAKES = {
+    "missing": None,
+    "no program": "",
+    "fails at once": "echo 'no such encoder' >&2; exit 3",
+    "fails late": "cat > /dev/null; echo 'no such encoder' >&2; exit 3",
+    "does nothing": "exit 0",
+    "swallows all": "cat > /dev/null; exit 0",
+    "finds the disk full": "cat > /dev/null; echo 'x: No space left on device' >&2; exit 1",
+    "is killed": "head -c 4000 > /dev/null; kill -9 $$",
+    "stops reading": "head -c {number} > /dev/null; exit 0",
+    "writes garbage": 'cat > /dev/null; head -c {number} /dev/urandom > "$to"',
+    "writes nothing": 'cat > /dev/null; : > "$to"',
+    "cuts its file short": '"{ffmpeg}" "$@"; code=$?; truncate -s -{number} "$to"; exit $code',
+    "loses frames": 'head -c {half} | "{ffmpeg}" "$@"',
+}
+"""What stands in ffmpeg's place: a shell script, an empty file, or nothing at all."""
+
+_HEAD = '#!/bin/sh\nfor to; do :; done; to=${{to#file:}}\n[ "$to" = - ] && exec "{ffmpeg}" "$@"\n'
+
+
+class Film(NamedTuple):
+    """A finished film: its bytes, a digest of its pictures, and the seconds it took to write."""
+
+    content: bytes
+    pictures: str
+    seconds: float
+
+
+def films(seed: int, folder: Path) -> Iterator[Check]:
+    """Yield a kill while a new film takes an old one's place; one in eight an ffmpeg gone bad."""
+    for warm in ("warm", "timed"):
+        films = {name: _film(folder / warm / name, "new") for name in sorted(set(NAMES))}
+    old = {name: _film(folder / "old" / name, "old") for name in films}
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    for rng in randoms(seed):
+        if rng.random() < 0.125:
+            yield partial(_is_refused, rng, ffmpeg, films)
+        else:
+            name = rng.choice(NAMES)
+            yield partial(_killed, rng, name, old[name], films[name])
+
+
+def _killed(rng: Random, name: str, old: Film, new: Film, folder: Path) -> None:
+    path = folder / name
+    before = old.content if rng.random() < 0.8 else None
+    if before is not None:
+        _write(path, "old")
+    while True:
+        child = fork(partial(_write, path, "new"))
+        time.sleep(rng.uniform(0, 1.2 * new.seconds))
+        os.kill(child, signal.SIGKILL)
+        if wait(child):
+            break
+        _write(path, "old")  # it was done too soon: once more
+        before = old.content
+    found = content(path) if path.exists() else None
+    # A folder takes two renames, so between them there is none.
+    allowed = (before, new.content, None) if name == "film" else (before, new.content)
+    expect(found in allowed, f"{name}: neither the old film nor the new one")
+    _write(path, "new")
+    expect(content(path) == new.content, f"{name}: another film after a kill")
+    expect([entry.name for entry in folder.iterdir()] == [name], f"{name}: something was left")
+
+
+def _is_refused(rng: Random, ffmpeg: str, films: dict[str, Film], folder: Path) -> None:
+    name, kind = rng.choice(("film.mp4", "film.gif")), rng.choice(sorted(FAKES))
+    path, fake = folder / "out" / name, folder / "ffmpeg"
+    _write(path, "old")
+    before = content(path)
+    if (script := FAKES[kind]) is not None:
+        half = 64 * 48 * 3 * rng.randrange(1, COUNT)
+        values = {"ffmpeg": ffmpeg, "number": rng.randrange(1, 400), "half": half}
+        fake.write_text((_HEAD + script).format(**values) + "\n" if script else "")
+        fake.chmod(0o755)
+    what = f"an ffmpeg that {kind}: {name}"
+    with mock.patch.object(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(fake)):
+        try:
+            _write(path, "new")
+        except (EncodeError, StorageError) as error:
+            expect(error.message and "\n" not in error.message, f"{what}: no one sentence")
+        else:
+            expect(stories.picture_digest(path) == films[name].pictures, f"{what}: went unseen")
+            return
+    expect(content(path) == before, f"{what}: the old film is gone")
+    expect([entry.name for entry in path.parent.iterdir()] == [name], f"{what}: something was left")
+
+
+def _film(path: Path, which: str) -> Film:
+    started = time.perf_counter()
+    _write(path, which)
+    seconds = time.perf_counter() - started
+    return Film(content(path), stories.picture_digest(path), seconds)
+
+
+def _write(path: Path, which: str) -> None:
+    frames = pictures(200 if which == "new" else 90)
+    write_video(frames, path, fps=Fraction(8), count=COUNT, metadata={"title": which})
+
+
+def pictures(level: int) -> Iterator[Pixels]:
+    """Yield noise with a square that moves: nothing that an encoder finishes too soon."""
+    noise = np.random.default_rng(level).integers(0, 60, (48, 64, 3), np.uint8)
+    for index in range(COUNT):
+        pixels = noise.copy()
+        pixels[8:16, index : index + 8] = level
+        yield pixels
+
+
+def content(path: Path) -> bytes:
+    """Return the bytes of a film, or of all the files in its folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return b"".join(file.name.encode() + file.read_bytes() for file in files)

@@ -1,0 +1,173 @@
+"""Hostile images and paths: each is read, or refused in one sentence; none is waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from artv_cli.errors import ImageError
+from artv_cli.images import read_image, to_pixels
+from benchmarks.trust.proof import Check, expect, randoms
+
+KINDS = ("PNG", "JPEG", "WEBP")
+SIZE = (8, 8)
+_PATIENCE = 10  # seconds until a read counts as hanging
+
+
+def images(seed: int, folder: Path) -> Iterator[Check]:
+    """Yield each way out of the folder and each thing that is no file, then damaged pictures."""
+    (folder / "secret.png").write_bytes(picture("PNG"))
+    for name in sorted(TRAPS):
+        yield partial(_is_trap, name, folder / "secret.png")
+    for width, height in ((8000, 8000), (30_000, 30_000), (2**31 - 1, 2**31 - 1), (1, 50_000_000)):
+        yield partial(_is_refused, bomb(width, height))
+    for kind in ("GIF", "BMP", "TIFF", "PPM", "ICO"):
+        yield partial(_is_refused, picture(kind))
+    for rng in randoms(seed):
+        yield partial(_is_read_or_refused, rng)
+
+
+def _is_trap(name: str, secret: Path, folder: Path) -> None:
+    story = folder / "story"
+    story.mkdir()
+    expect(_said_of(TRAPS[name](story, secret), story), f"{name}: read")
+
+
+def _is_refused(content: bytes, folder: Path) -> None:
+    path = folder / "a.png"
+    path.write_bytes(content)
+    expect(_said_of(path, folder), f"{content[:40]!r}: read")
+
+
+def _is_read_or_refused(rng: Random, folder: Path) -> None:
+    path = folder / "a"
+    path.write_bytes(mutated(rng))
+    _said_of(path, folder)
+
+
+def _said_of(path: Path, inside: Path) -> str:
+    """Return the sentence by which an image is refused, empty if it is read."""
+    signal.alarm(_PATIENCE)  # ends the run, which names the check that hangs
+    try:
+        pixels = to_pixels(read_image(path, inside), SIZE)
+    except ImageError as error:
+        expect("\n" not in error.message and error.message, f"no one sentence: {error.message!r}")
+        return error.message
+    finally:
+        signal.alarm(0)
+    expect(pixels.shape == (*SIZE, 3) and pixels.dtype == np.uint8, f"{pixels.shape} came out")
+    return ""
+
+
+def mutated(rng: Random) -> bytes:
+    """Return a small picture of any format with bytes changed, cut out, put in or swapped."""
+    data = bytearray(picture(rng.choice(KINDS)))
+    for _ in range(rng.choice((1, 1, 2, 3, 8, 30))):
+        place = rng.randrange(len(data))
+        match rng.randrange(6):
+            case 0 | 1 | 2:
+                data[place] = rng.choice((0, 0xFF, 0x7F, 0x80, rng.randrange(256)))
+            case 3:
+                data[place : place + 4] = struct.pack(">I", rng.choice((0, 2**31 - 1, 2**32 - 1)))
+            case 4:
+                del data[place : place + rng.randrange(1, 20)]
+            case _:
+                data[place:place] = rng.randbytes(rng.randrange(1, 20))
+        data = data or bytearray(b"\0")
+    return _with_true_checksums(bytes(data)) if rng.random() < 0.4 else bytes(data)
+
+
+def _with_true_checksums(data: bytes) -> bytes:
+    """Mend the checksums of a PNG, so that what is wrong comes past them."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return data
+    mended, place = data[:8], 8
+    while place + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        body = data[place + 4 : place + 8 + length]
+        mended += data[place : place + 4] + body + struct.pack(">I", zlib.crc32(body))
+        place += 12 + length
+    return mended + data[place:]
+
+
+def picture(kind: str) -> bytes:
+    """Return a picture of 12 by 8 pixels as a file of some format."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """Return a PNG of a few bytes that claims to be `width` by `height`."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def _link(target: str | None) -> Callable[[Path, Path], Path]:
+    def make(story: Path, secret: Path) -> Path:
+        link = story / "link.png"
+        link.symlink_to(secret if target is None else target)
+        return link
+
+    return make
+
+
+def _pipe(story: Path, _: Path) -> Path:
+    os.mkfifo(story / "pipe.png")
+    return story / "pipe.png"
+
+
+def _socket(story: Path, _: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.getcwd()
+        os.chdir(story)  # a socket's name may be no longer than a hundred bytes
+        try:
+            server.bind("s.png")
+        finally:
+            os.chdir(here)
+    return story / "s.png"
+
+
+def _linked_folder(story: Path, secret: Path) -> Path:
+    (story / "up").symlink_to(secret.parent)
+    return story / "up" / secret.name
+
+
+TRAPS: dict[str, Callable[[Path, Path], Path]] = {
+    "dots out of the folder": lambda story, secret: Path(os.path.relpath(secret, story)),
+    "dots through the folder": lambda story, secret: story / os.path.relpath(secret, story),
+    "an absolute path": lambda _story, secret: secret,
+    "a link out of the folder": _link(None),
+    "a link to itself": _link("link.png"),
+    "a link to nothing": _link("nothing.png"),
+    "a link to a device": _link("/dev/zero"),
+    "a linked folder": _linked_folder,
+    "a device": lambda _story, _secret: Path("/dev/zero"),
+    "a random device": lambda _story, _secret: Path("/dev/urandom"),
+    "a terminal": lambda _story, _secret: Path("/dev/tty"),
+    "this process's memory": lambda _story, _secret: Path("/proc/self/mem"),
+    "a pipe": _pipe,
+    "a socket": _socket,
+    "a folder": lambda story, _: story,
+    "a missing file": lambda story, _: story / "nothing.png",
+    "a file as a folder": lambda _story, secret: secret / "x.png",
+    "a name with NUL": lambda story, _: story / "a\0.png",
+    "a name too long": lambda story, _: story / ("x" * 5000),
+    "a name that is no text": lambda story, _: story / "\udcff\ud800.png",
+}

@@ -1,0 +1,80 @@
+"""Killed work resumes to the same bits with a real model as well: the embedded one, or a tiny one.
+
+The tiny model has every part of a real one at 32 channels, and stands in where the embedded
+model's weights are not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from standin import story
+
+from artv_cli.export import Output
+from artv_cli.model.folder import embedded_models
+from artv_cli.observer import Observer
+from artv_cli.settings import Settings
+from artv_cli.story import StoryReport, StoryRequest, render_story
+from benchmarks.trust import stories
+from benchmarks.trust.kills import Whole
+from benchmarks.trust.proof import Check, expect, randoms
+from benchmarks.trust.stories import disturbances, fork, told, wait
+
+SEGMENTS = ({"prompt": "a cat walks", "frames": 3}, {"prompt": "a rocket flies", "frames": 3})
+STEPS = 2
+_MOST_KILLS = 6  # of one story
+
+
+def model_kills(seed: int, folder: Path) -> Iterator[Check]:
+    """Yield stories drawn by a real model, killed until they come through; proofs are kills."""
+    import torch
+    from tiny import tiny_folder
+
+    torch.set_num_threads(1)  # a forked child has no other thread to wait for
+    model = "storybook" if "storybook" in embedded_models() else str(tiny_folder(folder))
+    _film(model, folder / "warm")
+    started = time.perf_counter()
+    report = _film(model, folder / "whole")
+    seconds = time.perf_counter() - started
+    whole = Whole(report.frame_digests, stories.picture_digest(report.output), seconds)
+    for rng in randoms(seed):
+        yield partial(_killed_and_resumed, rng, model, whole)
+
+
+def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> int:
+    complaint = home.with_name(f"{home.name}.txt")
+    landed = 0
+    while landed < _MOST_KILLS:
+        child = fork(partial(_film_alone, model, home), complaint)
+        time.sleep(rng.uniform(0, whole.seconds))
+        os.kill(child, signal.SIGKILL)
+        code = wait(child)
+        expect(code in (0, -signal.SIGKILL), f"the child ended with {code}: {told(complaint)}")
+        expect(not (found := disturbances(home / ".artv")), f"{found}")
+        if code == 0:
+            break
+        landed += 1
+    report = _film(model, home)
+    expect(report.frame_digests == whole.frames, "other frames")
+    expect(stories.picture_digest(report.output) == whole.pictures, "another film")
+    return landed
+
+
+def _film_alone(model: str, home: Path) -> None:
+    """Make the film in a forked child, where torch cannot be called from a second thread."""
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # transformers reads weights in threads otherwise
+    _film(model, home)
+
+
+def _film(model: str, home: Path) -> StoryReport:
+    home.mkdir(exist_ok=True)
+    over = Settings(model=model, steps=STEPS, device="cpu")
+    request = StoryRequest(storyboard=story(*SEGMENTS), home=home, over=over)
+    output = Output(path=home / stories.FILM, overwrite=True)
+    return render_story(request, output, Observer())

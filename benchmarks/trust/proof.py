@@ -1,0 +1,84 @@
+"""What a row of the table is made of: checks, each of which proves a promise or names what broke.
+
+A row yields checks without end, or all that there are. A check gets a fresh folder, draws what is
+random from its seed and its number alone, and raises where the promise does not hold. So a row can
+be run in pieces, and what broke once can be run again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+MAX_BROKEN = 20  # a promise that is broken so often needs no further proof
+
+Check = Callable[[Path], "int | None"]
+"""Given a fresh folder, returns how many proofs it stands for, None meaning one."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A promise and how it is proved: `bar` proofs in full, 0 for every case there is.
+
+    `short` is how many the tests ask for. `checks` is given a seed and a folder to set up in.
+    """
+
+    name: str
+    promise: str
+    bar: int
+    short: int
+    checks: Callable[[int, Path], Iterator[Check]]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of a row: proofs that held, what broke, time in seconds, whether it was all."""
+
+    held: int
+    broken: tuple[str, ...]
+    seconds: float
+    is_all: bool
+
+
+def expect(holds: object, what: str) -> None:
+    """Raise AssertionError, saying `what`, unless it `holds`."""
+    if not holds:
+        raise AssertionError(what)
+
+
+def randoms(seed: int) -> Iterator[Random]:
+    """Yield one generator for each check, which depends on the seed and its number alone."""
+    for number in itertools.count():
+        yield Random(f"{seed} {number}")
+
+
+def prove(
+    row: Row, *, count: int | None, seed: int, folder: Path, seconds: float | None = None
+) -> Tally:
+    """Run a row until `count` proofs are there (None: all), or `seconds` are over."""
+    started = time.perf_counter()
+    held, broken, is_all = 0, [], False
+    setup = folder / "setup"
+    setup.mkdir(parents=True)
+    checks = row.checks(seed, setup)
+    for number in itertools.count():
+        is_over = seconds is not None and time.perf_counter() - started > seconds
+        if is_over or len(broken) == MAX_BROKEN or (count is not None and held >= count):
+            break
+        check = next(checks, None)
+        if check is None:
+            is_all = True
+            break
+        place = folder / str(number)
+        place.mkdir()
+        try:
+            held += check(place) or 1
+        except Exception as error:
+            broken.append(f"seed {seed}, check {number}: {type(error).__name__}: {error}")
+        shutil.rmtree(place, ignore_errors=True)
+    return Tally(held, tuple(broken), time.perf_counter() - started, is_all)

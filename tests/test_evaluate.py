@@ -1,0 +1,301 @@
+"""The evaluation of a model: ground truth passes, a frozen video does not, a kill costs nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from replay import (
+    FRAMES_LONG,
+    SEGMENTS,
+    SIDE,
+    FrozenEngine,
+    ReplayEngine,
+    ReplayJudge,
+    replay_model,
+    replay_stories,
+)
+from typer.testing import CliRunner
+
+from artv_cli.errors import UsageError
+from artv_cli.evaluate.masks import logged_masks
+from artv_cli.evaluate.records import Ledger
+from artv_cli.evaluate.report import Report
+from artv_cli.evaluate.stories import count_stories, draw_story
+from artv_cli.evaluate.storybook import Evaluation, Way, evaluate, read_ways
+from artv_cli.evaluate.summary import Bar, Figure, mean_masks
+from artv_cli.storybook.repertoire import held_out
+
+STORIES = replay_stories()
+JUDGE = ReplayJudge(STORIES)
+END = f"frame {FRAMES_LONG}"
+
+
+def run(ledger: Path, engine: ReplayEngine | None = None, **more: Any) -> Report:
+    known: dict[str, Any] = {"model": replay_model(), "judge": JUDGE, "ledger": ledger}
+    how_much = {"segments": SEGMENTS, "frames_long": FRAMES_LONG}
+    evaluation = Evaluation(**(known | how_much | more))
+    return evaluate(evaluation, lambda _: engine or ReplayEngine(STORIES), lambda _: None)
+
+
+def values(report: Report, variant: int = 0) -> dict[str, float | None]:
+    return {figure.name: figure.value for figure in report.variants[variant].figures}
+
+
+def test_ground_truth_reaches_every_bar(tmp_path: Path) -> None:
+    report = run(tmp_path / "a.jsonl")
+    assert report.missed == []
+    told = values(report)
+    assert all(told[name] == 100 for name in told if name.startswith(("text", "after", "from")))
+    assert told["motion magnitude"] == pytest.approx(1, abs=0.05)
+    assert told[f"sharpness at {END}"] == pytest.approx(1, abs=0.05)
+    assert told["autoencoder's reconstruction"] > 45
+    assert told[f"drift: character, {END} against 16"] == 0
+
+
+def test_a_frozen_video_has_no_motion_and_misses_that_bar(tmp_path: Path) -> None:
+    report = run(tmp_path / "a.jsonl", FrozenEngine(STORIES))
+    assert values(report)["motion magnitude"] == 0
+    assert "motion magnitude" in {figure.name for figure in report.missed}
+    assert "| motion magnitude | 0.7 to 1.3 | 0.00 × |  | **missed** |" in report.to_markdown()
+
+
+def test_a_killed_evaluation_goes_on_and_ends_in_the_same_figures(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
+    every = ReplayEngine(STORIES)
+    expected = values(run(whole, every))
+    first, rest = ReplayEngine(STORIES, killed_after=every.drawn // 2), ReplayEngine(STORIES)
+    with pytest.raises(KeyboardInterrupt):
+        run(killed, first)
+    with killed.open("a") as ledger:
+        ledger.write('{"key": "cut short')
+    assert values(run(killed, rest)) == expected
+    assert 0 < rest.drawn < every.drawn
+
+    idle = ReplayEngine(STORIES)
+    assert values(run(killed, idle)) == expected
+    assert idle.drawn == 0
+
+
+def test_other_settings_and_another_judge_are_not_answered_from_the_ledger(tmp_path: Path) -> None:
+    ledger = tmp_path / "a.jsonl"
+    run(ledger)
+    kept = len(ledger.read_text().splitlines())
+    report = run(ledger, ways=read_ways(["noise_level=0,200"]))
+    assert [variant.name for variant in report.variants] == [
+        "as it is",
+        "noise_level=0",
+        "noise_level=200",
+    ]
+    # 200 is the model's own level: only level 0 had to be drawn.
+    assert len(ledger.read_text().splitlines()) == 2 * kept
+    assert "## The same under other settings" in report.to_markdown()
+
+
+def test_another_precision_is_not_answered_from_the_ledger(tmp_path: Path) -> None:
+    ledger = tmp_path / "a.jsonl"
+    run(ledger)
+    model = replay_model()
+    halves = model.preferences.model_copy(update={"dtype": "bfloat16"})
+    engine = ReplayEngine(STORIES)
+    report = run(ledger, engine, model=replace(model, preferences=halves))
+    assert engine.drawn
+    assert report.facts["precision"] == "bfloat16"
+
+
+def test_the_page_tells_how_key_frames_were_drawn_too(tmp_path: Path) -> None:
+    model = replay_model()
+    liked = model.preferences
+    more = replace(liked.sampling, steps=77)
+    other = replace(model, preferences=liked.model_copy(update={"key_frame": more}))
+    facts = run(tmp_path / "a.jsonl", model=other).facts
+    assert f"steps: {liked.sampling.steps}" in facts["inference"]
+    assert "steps: 77" in facts["inference, key frames"]
+    assert "steps: 77" in run(tmp_path / "a.jsonl", model=other).to_markdown()
+
+
+def test_ways_are_one_for_each_value() -> None:
+    ways = read_ways(["guidance.on=dynamic,composed", "static_noise=exact"])
+    assert [way.name for way in ways] == [
+        "guidance.on=dynamic",
+        "guidance.on=composed",
+        "static_noise=exact",
+    ]
+    assert ways[1].settings.guidance is not None
+    assert ways[1].settings.guidance.on == "composed"
+    assert (ways[2].static_noise, ways[2].settings) == ("exact", Way().settings)
+
+
+@pytest.mark.parametrize(
+    "text", ["prompt=a cat", "noise_level", "noise_level=", "noise_level=1,,2", "noise_level=many",
+             "guidance.on=sunday", "static_noise=none"],
+)  # fmt: skip
+def test_a_bad_variation_is_one_sentence(text: str) -> None:
+    with pytest.raises(UsageError):
+        read_ways([text])
+
+
+def test_another_form_of_static_noise_is_another_model(tmp_path: Path) -> None:
+    from tiny import tiny_folder
+
+    from artv_cli.model.folder import find_model
+
+    model = find_model(str(tiny_folder(tmp_path)))
+    other = Way(static_noise="input_minus_reference").folder(model)
+    assert other.fingerprint != model.fingerprint
+    assert other.preferences.static_noise == "input_minus_reference"
+    assert Way(static_noise="exact").folder(model).fingerprint == model.fingerprint
+
+
+def test_stories_ask_for_combinations_never_trained_on_and_switch_where_they_say() -> None:
+    assert len(STORIES) == sum(count_stories(SEGMENTS).values())
+    for story in STORIES:
+        for names in story.truth.names:
+            assert held_out(names.character, names.motion, names.scene)
+        if story.kind == "switch":
+            before, after = story.truth.names[15], story.truth.names[16]
+            assert before.motion != after.motion
+            assert [frames for _, frames in story.segments] == [16, 16]
+        if story.kind == "long":
+            assert sum(frames for _, frames in story.segments) == FRAMES_LONG
+
+
+def test_a_story_is_a_function_of_its_number_and_seed() -> None:
+    def digest(number: int, seed: int) -> str:
+        return draw_story("text", number, seed, FRAMES_LONG, (SIDE, SIDE)).digest
+
+    assert digest(0, 0) == digest(0, 0)
+    assert len({digest(0, 0), digest(1, 0), digest(0, 1)}) == 3
+
+
+def test_the_background_is_measured_where_it_is_to_hold_still(tmp_path: Path) -> None:
+    run(tmp_path / "a.jsonl")
+    at_rest = {story.name: story.truth.at_rest for story in STORIES}
+    assert {*at_rest.values()} == {True, False} and at_rest["long-0"]
+    for line in (tmp_path / "a.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        assert record["background"] is None or at_rest[record["story"]]
+
+
+def test_a_ledger_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    run(tmp_path / "a.jsonl")
+    ledger = Ledger(tmp_path / "a.jsonl")
+    for line in (tmp_path / "a.jsonl").read_text().splitlines():
+        record = ledger.get(json.loads(line)["key"])
+        assert record is not None and record.told in {s.truth.names[-1] for s in STORIES}
+        masked = replace(record, masks={"999": 0.25, "19": 0.75})
+        assert mean_masks([masked, replace(masked, masks={"19": 0.25})]) == {999: 0.25, 19: 0.5}
+
+
+def test_a_figure_without_stories_is_not_measured() -> None:
+    figure = Figure("drift", "points", Bar(high=5), None, 0)
+    assert figure.is_met is None
+    assert (str(Bar(high=5)), str(Bar(low=28)), str(Bar(0.8, 1.2))) == ("≤ 5", "≥ 28", "0.8 to 1.2")
+    assert Bar(0.8, 1.2).is_met(1.2) and not Bar(0.8, 1.2).is_met(1.21)
+
+
+def test_masks_are_heard_of_frames_that_have_something_to_copy() -> None:
+    from test_artv_engine import FINGERPRINT, REQUEST, draw
+    from tiny import tiny_model
+
+    from artv_cli.artv_engine import ArtvEngine
+
+    engine = ArtvEngine(tiny_model(), FINGERPRINT)
+    with logged_masks() as log:
+        engine.key_frame(REQUEST)
+        assert log.means == {}
+        draw(engine)
+    steps = [int(step) for step in log.means]
+    assert len(steps) == REQUEST.sampling.steps
+    assert steps == sorted(steps, reverse=True)
+    assert all(0 < mask < 1 for mask in log.means.values())
+    with logged_masks() as later:
+        pass
+    draw(engine)
+    assert later.means == {}
+
+
+@pytest.fixture
+def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayEngine]:
+    """The command's surroundings, with an engine that replays and a judge that knows."""
+    engine = ReplayEngine(STORIES)
+    monkeypatch.chdir(tmp_path)
+
+    def load_engine(*model: Any, warn: Any, **how: Any) -> ReplayEngine:
+        warn("memory will be short")
+        return engine
+
+    loader = SimpleNamespace(load_engine=load_engine)
+    monkeypatch.setitem(sys.modules, "artv_cli.artv_engine", loader)
+    monkeypatch.setattr("artv_cli.commands.evaluate.find_model", lambda name: replay_model())
+    monkeypatch.setattr("artv_cli.evaluate.verdict.load_judge", lambda folder: JUDGE)
+    yield engine
+
+
+def command(*arguments: str) -> Any:
+    from artv_cli.cli import app
+
+    numbers = ["--segments", str(SEGMENTS), "--frames-long", str(FRAMES_LONG)]
+    return CliRunner().invoke(app, ["evaluate", "storybook", *numbers, *arguments])
+
+
+def test_the_command_prints_the_table_and_writes_the_page(ready: ReplayEngine) -> None:
+    result = command("--out", "pages/story.md")
+    assert result.exit_code == 0, result.stderr
+    assert "motion magnitude" in result.stdout and "missed" not in result.stdout
+    page = Path("pages/story.md").read_text()
+    assert "No bars are missed." in page
+    assert "fingerprint" in page and "engine replay 1" in page
+    assert Path("pages/story.jsonl").exists()
+
+
+def test_the_command_says_that_it_loads_and_what_the_engine_warns_of(ready: ReplayEngine) -> None:
+    said = command("--out", "page.md").stderr
+    assert f"loading {replay_model().name}\n" in said
+    assert "warning: memory will be short\n" in said
+
+
+@pytest.mark.parametrize("out", ["verdicts.jsonl", "."])
+def test_the_page_is_never_written_over_the_verdicts_or_a_folder(
+    ready: ReplayEngine, out: str
+) -> None:
+    Path("verdicts.jsonl").write_text("")
+    result = command("--out", out)
+    assert result.exit_code == 2
+    assert f"--out {out} is" in result.stderr and "Traceback" not in result.stderr
+    assert not ready.drawn and not Path("verdicts.jsonl").read_text()
+
+
+def test_the_command_prints_one_json_object(ready: ReplayEngine) -> None:
+    result = command("--json", "--quiet")
+    told = json.loads(result.stdout)
+    figures = {figure["name"]: figure for figure in told["variants"]["as it is"]["figures"]}
+    assert figures["text alone: character"]["value"] == 100
+    assert figures["text alone: character"]["met"] is True
+    assert result.stderr == ""
+
+
+def test_the_command_says_how_to_get_a_judge(
+    ready: ReplayEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr("artv_cli.commands.evaluate.find_model", lambda name: replay_model())
+    result = command("--judge", "no/such/folder")
+    assert result.exit_code == 3
+    assert "python -m artv_cli.evaluate.judge no/such/folder" in result.stderr
+
+
+def test_the_help_of_evaluate_comes_without_torch() -> None:
+    program = (
+        "import sys; from typer.testing import CliRunner; from artv_cli.cli import app\n"
+        "result = CliRunner().invoke(app, ['evaluate', 'storybook', '--help'])\n"
+        "assert result.exit_code == 0 and 'torch' not in sys.modules, result.output"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,64 @@
+"""The full-size training script at tiny size, where it runs on a CPU."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import LATENT, SIZE, tiny_networks, tiny_text, tiny_vae
+
+from artv_cli.train.loop import Learner
+from benchmarks import full_size_training
+from benchmarks.clips import encode_stories, random_clips
+from benchmarks.full_size_training import Limit, new_trainer, summary, train
+
+LENGTH = 6
+
+
+def quiet(line: str) -> None:
+    """Report nothing."""
+
+
+def test_clips_have_the_scale_of_latents_and_a_caption_for_every_frame() -> None:
+    clips = encode_stories(tiny_vae(), 2, LENGTH, SIZE[0])
+    frames = torch.stack([clips.latents(clip) for clip in range(len(clips))])
+    assert frames.shape == (2, LENGTH, *LATENT)
+    assert frames.mean().item() == pytest.approx(0, abs=1e-4)
+    assert frames.std().item() == pytest.approx(1, abs=1e-3)
+    assert all(len(captions) == LENGTH for captions in clips.captions)
+
+
+def test_training_learns_and_its_log_and_summary_say_so(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    learner = Learner(tiny_networks(), tiny_text())
+    learner.text.requires_grad_(False)
+    clips = encode_stories(tiny_vae(), 2, LENGTH, SIZE[0])
+    trainer = new_trainer(learner, clips, 4, tmp_path, learning_rate=1e-2)
+    rows = train(trainer, Limit(steps=24, interval=6), quiet)
+    log = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in log] == rows
+    assert [row["step"] for row in rows] == [6, 12, 18, 24]
+    told = summary(rows)
+    assert told["loss_last"] < told["loss_first"]
+    assert told["growth_megabytes"] == 0  # of a GPU's memory, which is not used here
+    assert told["samples_per_second"] > 0
+
+
+def test_a_saved_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    clips = random_clips(2, LENGTH, LATENT[1])
+    for step in (1, 2):
+        torch.manual_seed(0)
+        learner = Learner(tiny_networks(), tiny_text())
+        trainer = new_trainer(learner, clips, 2, tmp_path)
+        assert train(trainer, Limit(steps=1, interval=1), quiet)[0]["step"] == step
+        trainer.save()
+
+
+def test_without_a_gpu_it_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["full_size_training"])
+    with pytest.raises(SystemExit, match="needs a CUDA device, and there is none here"):
+        full_size_training.main()

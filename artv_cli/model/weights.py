@@ -26,7 +26,8 @@ from artv_cli.errors import ModelError
 from artv_cli.latents import Dtype
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import Autoencoder, TextEncoder
-from artv_cli.model.folder import INDEX, PARTS, ModelFolder, Preferences, read_json, weight_files
+from artv_cli.model.folder import PARTS, ModelFolder, Preferences
+from artv_cli.model.repository import INDEX, read_json, weight_files
 from artv_cli.model.unet import NOISE_LEVELS, ConditionedUNet
 from artv_cli.settings import StaticNoise
 

@@ -189,9 +189,9 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _known(loc: Loc) -> Iterable[str]:
     """Return the keys that are allowed beside the last one of `loc`."""
-    inner: dict[int | str, type[Frozen]] = {**TABLES, "anchor": FrameAnchor}
+    inner: dict[str, type[Frozen]] = {**TABLES, "anchor": FrameAnchor}
     form = SegmentForm if loc[:1] == ("segments",) else StoryboardForm
-    model = inner.get(loc[-2], form) if len(loc) > 1 else form
+    model = inner.get(str(loc[-2]), form) if len(loc) > 1 else form
     return sorted(model.model_fields, key=lambda name: name not in model.__annotations__)
 
 

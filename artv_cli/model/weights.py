@@ -211,7 +211,7 @@ def load_weights(
         output_loading_info=True,
         # Left alone, the text encoder's library names such weights only in its log.
         **{"dtype": dtype, "ignore_mismatched_sizes": True}
-        if kind is CLIPTextModel
+        if issubclass(kind, transformers.PreTrainedModel)
         else {"torch_dtype": dtype},
     )
     # The libraries fill what is missing with random values and say so in their log at most.

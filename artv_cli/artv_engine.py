@@ -26,6 +26,7 @@ from artv_cli.latents import Dtype, Latents, Pixels
 from artv_cli.model.adapter import REFERENCE_COUNT
 from artv_cli.model.artv import Conditions, PreparedText, stack
 from artv_cli.model.codec import decode_latents, downsampling, encode_images
+from artv_cli.model.device import resolve_device
 from artv_cli.model.folder import ModelFolder, fingerprint
 from artv_cli.model.memory import Demand, shortage
 from artv_cli.model.offload import offload as offload_parts
@@ -51,7 +52,7 @@ def load_engine(
     height): left out, the model's own; `warn` hears that memory will be short. Raises UsageError
     for a device that is not there or cannot hold the model, ModelError for a bad model.
     """
-    device = _resolve_device(device)
+    device = resolve_device(device)
     dtype = dtype or folder.preferences.dtype
     if device == "cpu" and offload != "none":
         warn("--offload does nothing on a cpu: the networks are in main memory as it is")
@@ -236,21 +237,6 @@ def free_memory(device: str) -> int | None:
     if device == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return psutil.virtual_memory().available if device == "cpu" else None
-
-
-def _resolve_device(name: str) -> str:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).cpu()  # there, and one that holds values
-    except Exception as error:  # each of torch's backends fails in its own way
-        raise UsageError(
-            f"there is no device {name!r} here: {str(error).splitlines()[0]}",
-            "Leave --device out to take the best there is, or say cpu.",
-        ) from None
-    return name
 
 
 def _device_name(device: str) -> str:

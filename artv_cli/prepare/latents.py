@@ -48,7 +48,7 @@ class LatentEncoder:
             raise ModelError(
                 f"{self._name}: its autoencoder makes infinities or NaN of {clip.name}"
             )
-        return safetensors.torch.save({"latents": latents})
+        return safetensors.torch.save({"latents": latents.contiguous()})
 
     def _batch(self, frames: list[Pixels]) -> Tensor:
         images = torch.from_numpy(np.stack(frames)).to(self._device).permute(0, 3, 1, 2)

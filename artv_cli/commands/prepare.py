@@ -21,6 +21,7 @@ _WORDS = {
     "poor_caption": "with worse captions",
     "too_short": "too short",
 }
+_COUNTS = ("videos", "unreadable", "clips", "seconds")
 
 
 def prepare(
@@ -113,16 +114,14 @@ def prepare(
         emit(str(out))
 
 
-_COUNTS = ("videos", "unreadable", "clips", "seconds")
-
-
 def _tell(report: dict[str, Any], out: Path, talker: Talk) -> None:
     clips = report["clips"]
     left = ", ".join(f"{clips[name]} {words}" for name, words in _WORDS.items() if clips[name])
     dropped = f"; left out: {left}" if left else ""
-    talker.say(f"{clips['kept']} clips, {duration(report['seconds'])} in all{dropped}")
+    kept = f"{clips['kept']} clip{'s' * (clips['kept'] != 1)}"
+    talker.say(f"{kept}, {duration(report['seconds'])} in all{dropped}")
     if report["unreadable"]:
         where = out / UNREADABLE
-        talker.warn(f"{report['unreadable']} of {report['videos']} videos are unreadable: {where}")
+        talker.warn(f"{report['unreadable']} of {report['videos']} videos cannot be used: {where}")
     if not clips["kept"]:
         talker.warn("no clip was kept; report.json says why")

@@ -306,6 +306,20 @@ def test_a_folder_with_other_things_in_it_is_left_alone(videos: Path, tmp_path: 
     assert files(tmp_path) == {"thesis.txt": b"years of work"}
 
 
+def test_shards_are_not_made_among_the_videos(videos: Path) -> None:
+    with pytest.raises(UsageError, match="whose videos are read"):
+        run(videos, videos / "shards")
+    assert not (videos / "shards").exists()
+
+
+def test_names_that_are_not_unicode_are_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"")
+    assert run(folder, tmp_path / "out")["unreadable"] == 1
+    assert (tmp_path / "out" / "unreadable.txt").read_text().startswith("caf\\udce9.mp4: ")
+
+
 def test_two_do_not_work_in_one_folder(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / ".work").mkdir(parents=True)
     with FileLock(tmp_path / "out" / ".work" / "lock"):

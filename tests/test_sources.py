@@ -36,7 +36,7 @@ def tar(path: Path, members: dict[str, bytes]) -> Path:
 
 def test_a_folder_is_searched_to_the_bottom_in_a_fixed_order(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
-    for name in ("b/x.webm", "a.MP4", "c.mkv", "notes.pdf", "d.mp4"):
+    for name in ("b/x.webm", "a.MP4", "c.mkv", "notes.pdf", "d.mp4", "._a.mp4"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "a.txt").write_text("  a cat\nwalks \n")
     (tmp_path / "b" / "x.json").write_text('{"caption": "a rocket", "id": 5}')
@@ -59,6 +59,12 @@ def test_a_sidecar_that_is_no_text_is_told(tmp_path: Path, name: str, content: b
     assert found(tmp_path) == [("a.mp4", f"(its {Path(name).suffix} is no UTF-8 text of its kind)")]
 
 
+def test_a_caption_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "a.json").write_text(r'{"caption": "a \ud800 cat"}')
+    assert found(tmp_path) == [("a.mp4", "(its caption is no Unicode text)")]
+
+
 def test_a_json_without_a_caption_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     (tmp_path / "a.json").write_text("[1]")
@@ -73,12 +79,13 @@ def test_a_list_in_the_manner_of_webvid(tmp_path: Path) -> None:
         "videoid,contentUrl,duration,page_dir,name\n"
         '17,https://example.org/17.mp4,PT12S,p1,"Sea, at night"\n'
         "18,https://example.org/18.mp4,PT12S,p1,Gone\n"
-        "19\n"
+        "19\n" + "2" * 300 + ",,,,Too long\n"
     )
     assert found(path, videos=tmp_path / "videos") == [
         ("p1/17.mp4", "Sea, at night"),
         ("p1/18.mp4", "(there is no such file)"),
         ("19", "(line 4 is not complete)"),
+        ("2" * 300 + ".mp4", "(there is no such file)"),
     ]
 
 
@@ -113,6 +120,7 @@ def test_samples_of_a_tar_are_spans_of_its_bytes(tmp_path: Path) -> None:
             "x/0.mp4": b"first",
             "x/1.mp4": b"second",
             "x/1.json": json.dumps({"caption": "a rocket"}).encode(),
+            "x/._1.mp4": b"what some systems add",
             "x/2.jpg": b"a picture",
             "x/2.txt": b"of a picture",
             "x/3.mp4": b"third",

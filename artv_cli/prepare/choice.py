@@ -34,7 +34,7 @@ class Choice:
             told = []
             for clip in record.clips:
                 outcome = self._outcome(clip, equals)
-                if outcome == KEPT and clip.clip == self._threshold:
+                if outcome == KEPT and clip.caption_score == self._threshold:
                     equals -= 1
                 told.append(outcome)
             yield record, told
@@ -42,13 +42,13 @@ class Choice:
     def _outcome(self, clip: Clip, equals: int) -> str:
         if not clip.is_moving:
             return TOO_STILL if clip.motion < self._least_motion else TOO_WILD
-        if clip.clip is None or clip.clip > self._threshold:
+        if clip.caption_score is None or clip.caption_score > self._threshold:
             return KEPT
-        return KEPT if clip.clip == self._threshold and equals else POOR_CAPTION
+        return KEPT if clip.caption_score == self._threshold and equals else POOR_CAPTION
 
 
 def _scores(records: Iterable[Record]) -> Iterator[float]:
     for record in records:
         for clip in record.clips:
-            if clip.clip is not None:
-                yield clip.clip
+            if clip.caption_score is not None:
+                yield clip.caption_score

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -81,7 +81,7 @@ def prepare(order: Order, say: Say) -> dict[str, Any]:
     identity = _identity(order, model)
     if (order.out / INDEX).exists():
         return _finished(order.out, identity)
-    _require_own(order.out)
+    _require_own(order.out, order.places)
     with _alone(order.out):
         return _Work(order, identity, multiple, model, say).run()
 
@@ -123,8 +123,10 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def _require_own(out: Path) -> None:
-    """Raise UsageError where something stands that is not the beginning of such work."""
+def _require_own(out: Path, places: Sequence[Path]) -> None:
+    """Raise UsageError where shards must not be made: among videos, or among other things."""
+    if around := next((p for p in places if out.resolve().is_relative_to(p.resolve())), None):
+        raise UsageError(f"--out {out} lies in {around}, whose videos are read.", "Name another.")
     with storage_errors(out):
         if out.exists() and not (out / WORK).is_dir():
             if not out.is_dir() or any(out.iterdir()):
@@ -170,7 +172,7 @@ class _Work:
         report = Report(self._cutting.longest)
         shards = self._write_shards(report)
         told = report.to_json(self._identity)
-        self._write(UNREADABLE, "".join(f"{line}\n" for line in report.unreadable).encode())
+        self._write(UNREADABLE, _lines(report.unreadable))
         self._write(PICTURE, report.to_png())
         self._write(REPORT, _pretty(told))
         self._write(INDEX, _pretty(index_of(shards)))
@@ -263,6 +265,11 @@ class _Ticker:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_INTERVAL
             self._say(line)
+
+
+def _lines(lines: list[str]) -> bytes:
+    """Return lines as UTF-8; a file's name may hold bytes that are none."""
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
 def _pretty(content: dict[str, Any]) -> bytes:

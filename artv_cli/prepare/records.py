@@ -25,8 +25,8 @@ _A_FOLDER = 1000  # videos
 class Clip:
     """A piece of a shot: its first frame, their number, their size in pixels, its scores.
 
-    `motion` is the mean content value; `clip` the cosine similarity of frames and caption, None
-    where it was not asked for. `is_moving` says that the motion is within bounds; other clips
+    `motion` is the mean content value; `caption_score` the cosine similarity of frames and caption,
+    None where it was not asked for. `is_moving` says that the motion is within bounds; other clips
     have no file.
     """
 
@@ -35,7 +35,7 @@ class Clip:
     width: int
     height: int
     motion: float
-    clip: float | None
+    caption_score: float | None
     is_moving: bool
 
 

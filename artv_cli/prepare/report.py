@@ -80,8 +80,8 @@ class Report:
         self._frames += clip.frames * is_kept
         self._histograms["motion"].add(clip.motion, is_kept)
         self._histograms["seconds"].add(clip.frames / FPS, is_kept)
-        if clip.clip is not None:
-            self._histograms["clip"].add(clip.clip, is_kept)
+        if clip.caption_score is not None:
+            self._histograms["clip"].add(clip.caption_score, is_kept)
 
     def to_json(self, order: dict[str, Any]) -> dict[str, Any]:
         """Return the report; `order` is what was asked for."""

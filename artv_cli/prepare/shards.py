@@ -54,7 +54,7 @@ class Sample:
             "width": clip.width,
             "height": clip.height,
             "motion": clip.motion,
-            "clip": clip.clip,
+            "clip": clip.caption_score,
         }
 
 

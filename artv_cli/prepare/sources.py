@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,20 +47,23 @@ class Source:
         """Return the caption in one line; raises UnusableSource where there is none."""
         if self.trouble:
             raise UnusableSource(self.trouble)
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):  # unlike Path's own method, it takes any text for a name
             raise UnusableSource("there is no such file")
         caption = _sidecar(self.path) if self.caption is None else self.caption
         caption = " ".join(caption.split())
         if not caption:
             raise UnusableSource("its caption is empty")
+        if any("\ud800" <= letter <= "\udfff" for letter in caption):  # JSON can say these
+            raise UnusableSource("its caption is no Unicode text")
         return caption
 
 
 def list_sources(places: Sequence[Path], videos: Path | None = None) -> Iterator[Source]:
     """Yield the videos of folders, CSV files, tars and single video files, in a fixed order.
 
-    Paths in a CSV are relative to `videos`, by default to the CSV's own folder. Raises UsageError
-    for a place that is none of these; a single bad video or tar is yielded with its trouble.
+    Hidden files and folders are passed over. Paths in a CSV are relative to `videos`, by default
+    to the CSV's own folder. Raises UsageError for a place that is none of these; a single bad
+    video or tar is yielded with its trouble.
     """
     for place in places:
         if place.is_dir():
@@ -82,6 +86,8 @@ def list_sources(places: Sequence[Path], videos: Path | None = None) -> Iterator
 def _in_folder(folder: Path) -> Iterator[Source]:
     named = ((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*"))
     for name, path in sorted(named):
+        if any(part.startswith(".") for part in name.split("/")):
+            continue
         if path.suffix.lower() == ".tar":
             yield from _in_tar(path, name)
         elif path.suffix.lower() in SUFFIXES:
@@ -91,7 +97,7 @@ def _in_folder(folder: Path) -> Iterator[Source]:
 def _sidecar(video: Path) -> str:
     for suffix in TEXTS:
         text = video.with_suffix(suffix)
-        if text.is_file():
+        if os.path.isfile(text):
             try:
                 return _caption({suffix: read_input(text, _LONGEST_TEXT)})
             except UsageError as error:
@@ -159,7 +165,7 @@ def _in_tar(path: Path, name: str) -> Iterator[Source]:
                 tar.members = []  # type: ignore[attr-defined]  # they would grow with the tar
                 pure = PurePosixPath(member.name)
                 stem, dot, suffix = pure.name.partition(".")
-                if not member.isreg() or member.issparse() or not dot:
+                if not member.isreg() or member.issparse() or not (stem and dot):
                     continue
                 if str(pure.with_name(stem)) != key:
                     yield from _sample(tar, group, path, name)

@@ -15,7 +15,9 @@ from conftest import STORY
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "artv_cli"
-HEAVY = {"torch", "diffusers", "transformers", "accelerate", "huggingface_hub"}
+HEAVY = {
+    "torch", "diffusers", "transformers", "accelerate", "huggingface_hub", "scenedetect", "cv2",
+}  # fmt: skip
 
 # From the roof to the cellar; a name stands for a module, or for a package with all in it.
 FLOORS: tuple[set[str], ...] = (
@@ -27,7 +29,16 @@ FLOORS: tuple[set[str], ...] = (
     {"story"},
     {"loading"},
     {"inventory", "observer"},
-    {"artv_engine", "evaluate", "export", "history", "pipeline_engine", "timings", "train"},
+    {
+        "artv_engine",
+        "evaluate",
+        "export",
+        "history",
+        "pipeline_engine",
+        "prepare",
+        "timings",
+        "train",
+    },
     {"machine", "recipe", "render", "model", "storybook"},
     {"media"},
     {"cache"},
@@ -42,6 +53,7 @@ FLOORS: tuple[set[str], ...] = (
 )
 MAY_IMPORT_TORCH = {
     "artv_engine", "diffusion", "evaluate", "machine", "model", "pipeline_engine",
+    "prepare.captions", "prepare.latents",
     "storybook.scenery", "storybook.tokenizer", "storybook.world", "train",
 }  # fmt: skip
 TORCH_FREE_MODELS = {
@@ -126,6 +138,7 @@ for arguments in (
     ["plan", "story.yaml"], ["story", "story.yaml"], ["plan", "story.yaml", "--explain", "1"],
     ["export", "story.yaml", "-o", "film.gif"], ["cache", "ls"], ["cache", "verify"],
     ["cache", "prune", "--max-size", "0"], ["models", "ls"], ["models", "show", "storybook"],
+    ["prepare", "--help"],
 ):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, (arguments, result.output)

@@ -19,7 +19,7 @@ import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import AutoTokenizer, CLIPTextModel, PreTrainedModel
 
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ModelError
@@ -209,9 +209,9 @@ def load_weights(
         use_safetensors=True,
         variant=variant if any(f".{variant}" in file.name for file in files) else None,
         output_loading_info=True,
-        # Left alone, the text encoder's library names such weights only in its log.
+        # Left alone, transformers names such weights only in its log.
         **{"dtype": dtype, "ignore_mismatched_sizes": True}
-        if issubclass(kind, transformers.PreTrainedModel)
+        if issubclass(kind, PreTrainedModel)
         else {"torch_dtype": dtype},
     )
     # The libraries fill what is missing with random values and say so in their log at most.

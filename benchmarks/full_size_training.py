@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from artv_cli.diffusion.schedule import Schedule
+from artv_cli.train.activations import checkpoint_activations
 from artv_cli.train.examples import Clips
 from artv_cli.train.loop import Learner, Recipe, Trainer
 from benchmarks.clips import encode_stories
@@ -34,7 +35,6 @@ from benchmarks.full_size import (
     build_artv,
     build_autoencoder,
     build_text_encoder,
-    checkpoint_activations,
 )
 
 GIGA = 1e9

@@ -8,14 +8,28 @@ import torch
 from tiny import LATENT, SolidClips
 from torch import Tensor
 
-from artv_cli.train.examples import Drops, Examples, draw_examples
+from artv_cli.train.examples import (
+    NO_DROPS,
+    Clips,
+    Drops,
+    Examples,
+    UnreadableClip,
+    clip_at,
+    gather_examples,
+    pick_frames,
+)
 
-KEEP_ALL = Drops(references=0, anchor=0, text=0)
 COUNT = 400
 
 
-def draw(drops: Drops = KEEP_ALL, count: int = COUNT, seed: int = 0) -> Examples:
-    return draw_examples(SolidClips(), count, drops, np.random.default_rng(seed))
+def draw(drops: Drops = NO_DROPS, count: int = COUNT, seed: int = 0) -> Examples:
+    return draw_from(SolidClips(), drops, count, seed)
+
+
+def draw_from(clips: Clips, drops: Drops, count: int, seed: int = 0) -> Examples:
+    rngs = [np.random.default_rng((seed, place)) for place in range(count)]
+    picks = [pick_frames(clips, n % len(clips), drops, rng) for n, rng in enumerate(rngs)]
+    return gather_examples(clips, picks, drops, rngs)
 
 
 def places(frames: Tensor) -> list[tuple[int, int]]:
@@ -96,5 +110,5 @@ def test_the_generator_alone_decides_what_is_drawn() -> None:
 def test_half_precision_clips_become_single_precision_examples() -> None:
     clips = SolidClips()
     clips.clips = [clip.half() for clip in clips.clips]
-    examples = draw_examples(clips, 4, KEEP_ALL, np.random.default_rng(0))
+    examples = draw_from(clips, NO_DROPS, 4)
     assert {examples.target.dtype, examples.references.dtype} == {torch.float32}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,9 @@ from torch import Tensor
 
 import artv_cli.train.checkpoint as checkpoint
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError
+from artv_cli.errors import ArtvError, StorageError
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Recipe, Trainer
+from artv_cli.train.loop import Learner, Recipe, Row, Trainer
 
 STEPS, BATCH = 4, 2
 RECIPE = Recipe(
@@ -47,7 +49,7 @@ def trainer(
     return Trainer(learner(**how), data or clips(), Schedule.scaled_linear(), recipe, folder)
 
 
-def quiet(line: str) -> None:
+def quiet(row: Row) -> None:
     """Report nothing."""
 
 
@@ -138,11 +140,11 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
 
     def fail(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
         path.write_bytes(b"half a file")
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(checkpoint, "save_file", fail)
     training.train_step()
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(StorageError, match="No space left"):
         training.save()
     assert trainer(tmp_path, seed=9).step == 1
 
@@ -201,10 +203,10 @@ def test_every_hundred_steps_say_what_they_were_on_average(
         return torch.tensor([training.step / 100, 0.5])
 
     monkeypatch.setattr(training, "train_step", step)
-    said: list[str] = []
+    said: list[Row] = []
     training.run(report=said.append)
-    assert (tmp_path / "log.jsonl").read_text().splitlines() == said
-    rows = [json.loads(line) for line in said]
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows == said
     assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400)]
     assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505])
     assert [row["mask"] for row in rows] == [0.5, 0.5]

@@ -60,7 +60,7 @@ PREFERENCES = Preferences(
 
 RECIPE = Recipe(
     samples=290_000,
-    batch_size=16,
+    batch_size=32,
     learning_rate=3e-4,
     warmup=100,
     decay_share=0.17,

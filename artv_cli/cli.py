@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from artv_cli import __version__
-from artv_cli.commands import cache, doctor, evaluate, models, render, storyboard
+from artv_cli.commands import cache, doctor, evaluate, models, render, storyboard, train
 from artv_cli.commands.options import grouped, with_signature
 from artv_cli.console import drop_stdout, emit, say
 from artv_cli.errors import ArtvError, CacheLocked, ModelError, StorageError, UsageError
@@ -132,6 +132,8 @@ def artv(
 
 _add(app, "Render", render.story, render.animate, render.t2v, render.export)
 _add(app, "Storyboards", storyboard.plan, storyboard.check, storyboard.init, storyboard.schema)
+
+_add(app, "Training", train.train)
 
 _cache = _app("Look after the cache of frames.")
 _add(_cache, None, cache.ls, cache.verify, cache.prune)

@@ -13,8 +13,6 @@ from artv_cli.train.examples import (
     Clips,
     Drops,
     Examples,
-    UnreadableClip,
-    clip_at,
     gather_examples,
     pick_frames,
 )

@@ -37,7 +37,9 @@ def examples(**change: Any) -> Examples:
 
 
 def draw(batch: Examples, seed: int = 0) -> Draw:
-    return Draw.for_examples(batch, SCHEDULE, 550, [torch.Generator().manual_seed(seed)] * len(batch.target))
+    return Draw.for_examples(
+        batch, SCHEDULE, 550, [torch.Generator().manual_seed(seed)] * len(batch.target)
+    )
 
 
 @dataclass

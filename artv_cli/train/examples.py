@@ -163,9 +163,7 @@ def gather_examples(
     )
 
 
-def _load(
-    clips: Clips, pick: Pick, drops: Drops, rng: np.random.Generator
-) -> tuple[Pick, Tensor]:
+def _load(clips: Clips, pick: Pick, drops: Drops, rng: np.random.Generator) -> tuple[Pick, Tensor]:
     for _ in range(PATIENCE):
         try:
             return pick, clips.load(pick.clip, pick.frames)

@@ -108,9 +108,7 @@ class TrainingRecipe(Frozen):
     decay_share: _Share = Field(default=0.0, description="The last part, in which it falls.")
     weight_decay: _Share = Field(default=0.01, description="Of AdamW.")
     max_grad_norm: Annotated[float, Number(0, 1e9)] = Field(default=1.0, description="Clipping.")
-    ema_decay: Annotated[float, Number(0, 1)] = Field(
-        default=0.9999, description="Of the average."
-    )
+    ema_decay: Annotated[float, Number(0, 1)] = Field(default=0.9999, description="Of the average.")
     ema_on: Annotated[Place, Choice(get_args(Place))] = Field(
         default="device", description="Where the averages lie: device, or cpu to spare the card."
     )

@@ -96,8 +96,7 @@ class VideoClips(Clips):
     def expect(self, picks: Sequence[Pick]) -> None:
         wanted = {(pick.clip, pick.frames) for pick in picks}
         self._expected = {
-            one: self._expected.get(one) or self._threads.submit(self._read, *one)
-            for one in wanted
+            one: self._expected.get(one) or self._threads.submit(self._read, *one) for one in wanted
         }
 
     def load(self, clip: int, frames: Sequence[int]) -> Tensor:

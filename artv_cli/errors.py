@@ -5,8 +5,7 @@
     ArtvError                   the work failed
     ├── UsageError              an option, a setting or an argument cannot be used
     │   ├── DocumentError       a YAML file has problems: all of them, with their places
-    │   │   ├── StoryboardError     a storyboard
-    │   │   └── RecipeError         a recipe of a training
+    │   │   └── StoryboardError     the one that has them is a storyboard
     │   └── ImageError          an input image is missing, unreadable, too large or out of bounds
     ├── ModelError              a model is missing, incomplete or of another kind
     ├── CacheLocked             another process renders into the same cache
@@ -62,10 +61,6 @@ class DocumentError(UsageError):
 
 class StoryboardError(DocumentError):
     """A storyboard that cannot be used."""
-
-
-class RecipeError(DocumentError):
-    """A recipe of a training that cannot be used."""
 
 
 class ImageError(UsageError):

@@ -66,8 +66,11 @@ def _members(
     more: Mapping[str, bytes],
 ) -> dict[str, bytes]:
     pictures = np.asarray(frames)
-    facts = {"source": "made up", "start": 0.0, "frames": len(pictures), "fps": 8,
-             "width": pictures.shape[2], "height": pictures.shape[1], "motion": 5.0, "clip": 0.3}  # fmt: skip
+    height, width = pictures.shape[1:3]
+    facts = {
+        **{"source": "made up", "start": 0.0, "frames": len(pictures), "fps": 8},
+        **{"width": width, "height": height, "motion": 5.0, "clip": 0.3},
+    }
     usual = {
         f"{key}.mp4": as_mp4(pictures, folder),
         f"{key}.txt": caption.encode(),

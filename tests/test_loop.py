@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from torch import Tensor
 
 import artv_cli.train.checkpoint as checkpoint
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, StorageError
+from artv_cli.errors import ArtvError, StorageError, UsageError
 from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Recipe, Row, Trainer
 
@@ -210,6 +212,90 @@ def test_every_hundred_steps_say_what_they_were_on_average(
     assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400)]
     assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505])
     assert [row["mask"] for row in rows] == [0.5, 0.5]
+
+
+# ---------------------------------------------------------------- sharing a batch
+
+
+def trained(folder: Path, recipe: Recipe) -> list[Tensor]:
+    one = trainer(folder, recipe)
+    for _ in range(2):
+        one.train_step()
+    return [parameter.detach().clone() for parameter in one.learner.parameters()]
+
+
+EXACT = replace(RECIPE, batch_size=4, samples=8, bfloat16=False)
+
+
+def test_a_batch_in_passes_is_the_batch_at_once(tmp_path: Path) -> None:
+    whole, parts = (trained(tmp_path, replace(EXACT, pass_size=size)) for size in (None, 1))
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
+
+
+TWO = """
+import sys
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from test_loop import EXACT, trainer
+one = trainer(Path({folder!r}), EXACT)
+for _ in range(2):
+    one.train_step()
+one.save()
+"""
+
+
+def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
+    tests = Path(__file__).parent
+    program = tmp_path / "two.py"
+    program.write_text(TWO.format(paths=[str(tests), str(tests.parent)], folder=str(tmp_path)))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    subprocess.run([*launcher, "--nproc-per-node", "2", str(program)], check=True)
+    shared = load_file(tmp_path / "state.safetensors")
+    alone = trainer(tmp_path / "alone", EXACT)
+    for _ in range(2):
+        alone.train_step()
+    for name, parameter in alone.learner.named_parameters():
+        torch.testing.assert_close(
+            parameter.detach(), shared[f"weights/{name}"], rtol=1e-3, atol=2e-5
+        )
+
+
+@pytest.mark.parametrize(("batch_size", "pass_size"), [(4, 3), (6, 4)])
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(
+    tmp_path: Path, batch_size: int, pass_size: int
+) -> None:
+    with pytest.raises(UsageError, match=f"a batch of {batch_size} .* in passes of {pass_size}"):
+        trainer(tmp_path, replace(RECIPE, batch_size=batch_size, pass_size=pass_size))
+
+
+def test_the_loss_on_other_clips_is_always_of_the_same_examples(tmp_path: Path) -> None:
+    one = trainer(tmp_path)
+    first = one.measure(clips(), 3)
+    assert one.measure(clips(), 3) == first
+    one.train_step()
+    assert one.measure(clips(), 3) != first
+
+
+def test_what_is_frozen_has_no_average_and_may_be_left_out_of_the_state(tmp_path: Path) -> None:
+    frozen = learner()
+    frozen.text.requires_grad_(False)
+    one = Trainer(
+        frozen, clips(), Schedule.scaled_linear(), RECIPE, tmp_path, with_frozen=False, origin="a"
+    )
+    one.train_step()
+    one.save()
+    kept = load_file(tmp_path / "state.safetensors")
+    assert not [name for name in (*kept, *one.average.weights) if ".text" in f".{name}"]
+    assert {name.partition("/")[0] for name in kept} == {"weights", "average", *checkpoint.MOMENTS}
+    with pytest.raises(UsageError, match="began with another model"):
+        trainer(tmp_path)
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state.safetensors").write_bytes(b"half a fi")
+    with pytest.raises(UsageError, match="state.safetensors cannot be read"):
+        trainer(tmp_path)
 
 
 # ---------------------------------------------------------------- learning

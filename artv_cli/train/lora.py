@@ -30,8 +30,11 @@ def add_adapter(networks: ArtV, form: LoraForm) -> PeftModel:
     """
     try:
         from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise UsageError("lora needs peft", 'Install it: `pip install "artv[train]"`.') from None
+    except ImportError as error:
+        raise UsageError(
+            f"lora needs a library that is missing: {error}",
+            'Install it: `pip install "artv[train]"`.',
+        ) from None
     whole = [module for name, module in networks.named_modules() if _ends(name, form.whole)]
     if form.whole and not whole:
         raise UsageError(
@@ -41,7 +44,7 @@ def add_adapter(networks: ArtV, form: LoraForm) -> PeftModel:
     inside = "|".join(map(re.escape, form.whole))
     config = LoraConfig(
         r=form.rank,
-        lora_alpha=form.rank if form.alpha is None else form.alpha,  # type: ignore[arg-type]
+        lora_alpha=form.rank if form.alpha is None else form.alpha,
         target_modules=list(form.targets),
         exclude_modules=rf"(.*\.)?({inside})(\..*)?" if whole else None,
     )
@@ -61,7 +64,7 @@ def add_adapter(networks: ArtV, form: LoraForm) -> PeftModel:
 def save_adapter(adapted: PeftModel, folder: Path) -> None:
     """Write the matrices in peft's layout, whole or not at all."""
     with replacing(folder) as part:
-        adapted.save_pretrained(str(part))
+        adapted.save_pretrained(str(part), save_embedding_layers=False)
 
 
 def merged(networks: ArtV, form: LoraForm, weights: dict[str, torch.Tensor]) -> ArtV:

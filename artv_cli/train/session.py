@@ -70,7 +70,10 @@ class Session:
         found = find_samples([recipe.folder / folder for folder in recipe.data])
         train, held_out = split(found, recipe.validation.share)
         if not train:
-            raise UsageError("every clip is held out", "Lower `validation: share`.")
+            share = recipe.validation.share
+            raise UsageError(
+                f"with a share of {share:g} every clip is held out", "Lower `validation: share`."
+            )
         self.accelerator = self._accelerator(device)
         self._model = self._load()
         learner = Learner(self._model.networks, self._model.text).to(self.accelerator.device)

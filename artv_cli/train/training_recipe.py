@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
-from artv_cli.errors import Problem, RecipeError
+from artv_cli.errors import DocumentError, Problem
 from artv_cli.files.input_file import read_input
 from artv_cli.scalars import Choice, Duration, Kind, Number, Size, Switch, Text, Whole
 from artv_cli.settings import Frozen, StaticNoise
@@ -169,19 +169,19 @@ _INNER: dict[int | str, type[Frozen]] = {
 def load_training_recipe(path: Path) -> TrainingRecipe:
     """Return the recipe in a YAML file.
 
-    UsageError when it is no readable file, RecipeError with every problem in it.
+    UsageError when it is no readable file, DocumentError with every problem in it.
     """
     source = read_input(path, MAX_BYTES)
     try:
         document, problems = read_yaml(source, "recipe", "model")
     except Unreadable as error:
-        raise RecipeError(str(path), error.problems) from None
+        raise DocumentError(str(path), error.problems) from None
     try:
         recipe = TrainingRecipe.model_validate(document.plain())
     except ValidationError as error:
         problems += _problems(document, error.errors(include_url=False))
     if problems:
-        raise RecipeError(str(path), problems)
+        raise DocumentError(str(path), problems)
     recipe._folder = path.parent
     return recipe
 

@@ -97,7 +97,8 @@ def test_a_run_leaves_a_log_a_sheet_and_a_model_that_renders(finished: Path) -> 
     (sheet,) = (finished / "samples").iterdir()
     assert sheet.name == "step-0000003.png"
     gap = 4
-    assert Image.open(sheet).size == tuple(2 * (side + gap) + gap for side in SIZE)
+    with Image.open(sheet) as picture:
+        assert picture.size == tuple(2 * (side + gap) + gap for side in SIZE)
     folder = find_model(str(finished / "model"))
     assert folder.preferences.size == SIZE
     engine = load_engine(folder, device="cpu")
@@ -232,8 +233,9 @@ def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studi
 def test_clips_that_cannot_be_read_are_listed(studio: Path) -> None:
     write_shards(studio / "some-bad", CLIPS, more={"clip1.mp4": b"no video"})
     recipe = variant(studio, "some-bad.yaml", data="some-bad", samples="6",
-                     validation="{share: 0}", sheets="{every: 0}")  # fmt: skip
+                     validation="{share: 0}", sheets="{every: 0}", tensorboard="on")  # fmt: skip
     result = run(studio, "listed", recipe=recipe)
+    assert list((studio / "listed" / "tensorboard").rglob("events.*"))
     (row,) = map(json.loads, (studio / "listed" / "skipped.jsonl").read_text().splitlines())
     assert (row["key"], row["shard"]) == ("clip1", "shard-00000.tar")
     assert result.stderr.count("skipped clip1") == 1

@@ -21,7 +21,8 @@ import artv_cli.train.checkpoint as checkpoint
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ArtvError, StorageError, UsageError
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Recipe, Row, Trainer
+from artv_cli.train.loop import Learner, Row, Trainer
+from artv_cli.train.recipe import Recipe
 
 STEPS, BATCH = 4, 2
 RECIPE = Recipe(

@@ -12,9 +12,8 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +32,6 @@ from artv_cli.train.ema import WeightAverage
 from artv_cli.train.examples import (
     NO_DROPS,
     Clips,
-    Drops,
     Examples,
     Pick,
     clip_at,
@@ -42,43 +40,10 @@ from artv_cli.train.examples import (
 )
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import accelerator_for
+from artv_cli.train.recipe import Recipe
 
 Row = dict[str, Any]
 Rng = np.random.Generator
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to train; the defaults are the paper's (Sec. 4, Table 5), sizes and budget apart.
-
-    `samples`: how many examples in all, `batch_size` of them a step over all processes, in passes
-    of `pass_size` (None: a process takes its share at once); `warmup`: the first steps, in which
-    the learning rate rises; `decay_share`: the last part of the samples, in which it falls to
-    zero. `loss_of` is what the squared error is measured on: the paper's noise (Eq. 4), or the
-    velocity v (arXiv 2202.00512), which says more about a whole picture and less about its last
-    details; a `shift` above 1 draws noisy timesteps, at which it is decided what stands where,
-    more often. A row of the log covers `log_interval` steps. `ema_device`: see WeightAverage.
-    """
-
-    samples: int
-    batch_size: int = 480
-    pass_size: int | None = None
-    learning_rate: float = 1e-5
-    warmup: int = 0
-    decay_share: float = 0.0
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.9999
-    ema_device: str | None = None
-    max_noise_level: int = 550
-    static_noise: StaticNoise = "exact"
-    loss_of: Literal["noise", "velocity"] = "noise"
-    shift: float = 1.0
-    drops: Drops = field(default_factory=Drops)
-    bfloat16: bool = True
-    seed: int = 0
-    log_interval: int = 100
-    checkpoint_seconds: float = 300.0
 
 
 def print_row(row: Row) -> None:

@@ -27,9 +27,10 @@ from artv_cli.model.weights import Model, load_model
 from artv_cli.train.activations import checkpoint_activations
 from artv_cli.train.checkpoint import whole
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Recipe, Row, Trainer
+from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.parallel import accelerator_for, is_sharded
+from artv_cli.train.recipe import Recipe
 from artv_cli.train.shards import Sample, find_samples, split
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model

@@ -38,7 +38,7 @@ def accelerator_for(device: str, **how: Any) -> Accelerator:
     on_cpu = device == "cpu"
     if on_cpu and "WORLD_SIZE" in os.environ:
         torch.set_num_threads(1)
-    replicas = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    replicas = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[replicas], **how)
     if accelerator.distributed_type not in REPLICATED and not accelerator.is_fsdp2:
         raise UsageError(

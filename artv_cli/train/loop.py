@@ -94,7 +94,8 @@ class Trainer:
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.passes = _passes(recipe, self.world)
-        learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not self.accelerator.is_fsdp2:  # which shards plain memory alone
+            learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(
             [p for p in learner.parameters() if p.requires_grad],
             recipe.learning_rate,

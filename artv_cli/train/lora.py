@@ -50,7 +50,7 @@ def add_adapter(networks: ArtV, form: LoraForm) -> PeftModel:
     )
     networks.requires_grad_(False)
     try:
-        adapted: Any = get_peft_model(networks, config)  # type: ignore[arg-type]
+        adapted: Any = get_peft_model(networks, config)
     except ValueError as error:
         raise UsageError(
             f"lora cannot stand beside {', '.join(form.targets)}: {str(error).split('. ')[0]}",

@@ -75,7 +75,7 @@ class LoraForm(Frozen):
     """Small matrices beside the weights that stay as they are (arXiv 2106.09685)."""
 
     rank: Annotated[int, Whole(1, 1024)] = Field(default=16, description="Their inner width.")
-    alpha: Annotated[float, Number(0, 10_000)] | None = Field(
+    alpha: Annotated[int, Whole(1, 100_000)] | None = Field(
         default=None, description="Their scale times the rank; left out: the rank."
     )
     targets: Annotated[tuple[str, ...], Words()] = Field(

@@ -29,6 +29,7 @@ FLOORS: tuple[set[str], ...] = (
     {"story"},
     {"loading"},
     {"inventory", "observer"},
+    # fmt: off
     {
         "artv_engine",
         "evaluate",
@@ -39,6 +40,7 @@ FLOORS: tuple[set[str], ...] = (
         "timings",
         "train",
     },
+    # fmt: on
     {"machine", "recipe", "render", "model", "storybook"},
     {"media"},
     {"cache"},

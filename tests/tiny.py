@@ -20,6 +20,7 @@ from artv_cli.model.folder import Preferences
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.model.weights import Model, save_model
 from artv_cli.settings import Guidance, Sampling
+from artv_cli.train.examples import Clips
 
 SIZE = (32, 32)  # pixels
 LATENT = (4, 8, 8)
@@ -131,7 +132,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-class SolidClips:
+class SolidClips(Clips):
     """Clips of frames that all differ: `latents(clip)[frame]` starts at `100 * clip + frame`."""
 
     def __init__(self, lengths: Sequence[int] = (12, 14), shape: tuple[int, ...] = LATENT) -> None:

@@ -33,7 +33,8 @@ from artv_cli.settings import Guidance, Sampling
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
 from artv_cli.train.bank import Bank
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Recipe, Trainer
+from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.recipe import Recipe
 
 TEXT_WIDTH = 128
 TEXT_LOUDNESS = 4.0
@@ -60,7 +61,7 @@ PREFERENCES = Preferences(
 
 RECIPE = Recipe(
     samples=290_000,
-    batch_size=16,
+    batch_size=32,
     learning_rate=3e-4,
     warmup=100,
     decay_share=0.17,

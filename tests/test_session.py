@@ -91,6 +91,7 @@ def same(one: Path, other: Path) -> bool:
 
 def test_a_run_leaves_a_log_a_sheet_and_a_model_that_renders(finished: Path) -> None:
     told = rows(finished)
+    assert all(row["seconds"] > 0 for row in told if "loss" in row)
     assert [(row["step"], row["samples"]) for row in told if "loss" in row] == [(2, 4), (4, 8)]
     (measured,) = (row for row in told if "validation_loss" in row)
     assert measured["step"] == 3 and 0 < measured["validation_loss"] < 10

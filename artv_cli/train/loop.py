@@ -131,7 +131,7 @@ class Trainer:
                 break
             window.append(self.train_step())
             if self.step % self.recipe.log_interval == 0:
-                self.note(self._row(window, spent), report)
+                self.note(self._row(window, time.monotonic() - started), report)
                 window.clear()
             after_step()
             if spent - saved >= self.recipe.checkpoint_seconds:

@@ -49,7 +49,7 @@ PREFERENCES = Preferences(
         sampler="dpmpp_2s_ancestral",
         steps=8,
         guidance=Guidance(text=1.5, reference=0.0, anchor=0.0, on="dynamic"),
-        noise_level=300,
+        noise_level=150,
     ),
     key_frame=Sampling(
         sampler="dpmpp_2s_ancestral",
@@ -60,11 +60,11 @@ PREFERENCES = Preferences(
 )
 
 RECIPE = Recipe(
-    samples=290_000,
+    samples=300_000,
     batch_size=32,
     learning_rate=3e-4,
     warmup=100,
-    decay_share=0.17,
+    decay_share=0.4,
     ema_decay=0.998,
     loss_of="velocity",
     shift=2.0,

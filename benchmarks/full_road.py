@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 import tarfile
@@ -28,6 +26,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import psutil
+import torch
+from safetensors.torch import load_file
 
 from artv_cli.artv_engine import load_engine
 from artv_cli.engine import FrameRequest
@@ -77,8 +78,13 @@ class Road:
             if process.poll() is not None:
                 raise RuntimeError("the training ended before it could be killed")
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        # The launcher's processes are in sessions of their own, and would go on without it.
+        doomed = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
+        for one in doomed:
+            one.kill()
+        psutil.wait_procs(doomed)
+        if steps_seen(self.out / "stopped") >= self.steps:
+            raise RuntimeError("the training was over before it could be killed")
         self._train("train", "stopped")
 
     def _recipe(self, name: str, data: str, steps: int, **more: object) -> None:
@@ -99,7 +105,7 @@ class Road:
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", PROCESSES]
         training = ["-m", "artv_cli", "train", self.out / f"{recipe}.yaml", "--out", self.out / run]
         words = [sys.executable, *map(str, (*launcher, *training))]
-        return subprocess.Popen(words, start_new_session=True)
+        return subprocess.Popen(words)
 
     def _render(self, run: str) -> Path:
         story, film = self.out / "story.yaml", self.out / "story.mp4"
@@ -171,8 +177,13 @@ def _add(archive: tarfile.TarFile, key: str, members: Mapping[str, str | bytes])
 
 def same_bits(one: Path, other: Path) -> bool:
     """Tell whether two run folders hold the same state."""
-    name = "state.safetensors"
-    return (one / name).read_bytes() == (other / name).read_bytes()
+    ours, theirs = (load_file(folder / "state.safetensors") for folder in (one, other))
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def steps_seen(run: Path) -> int:
+    """Return the last step that a run's log tells of."""
+    return int(json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"])
 
 
 def decibels(frames: Sequence[Pixels], truth: Sequence[Pixels]) -> float:

@@ -91,6 +91,6 @@ def loaders(
 
 def open_environment(device: str | None) -> Mapping[str, str]:
     """Return what can change the last bit of a frame that is drawn here; no model is loaded."""
-    from artv_cli.machine import environment  # torch comes with it
+    from artv_cli.machine import environment, resolve_device  # torch comes with it
 
-    return environment(device or "auto")
+    return environment(resolve_device(device or "auto"))

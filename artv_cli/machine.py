@@ -17,7 +17,7 @@ from artv_cli.errors import UsageError
 def environment(device: str) -> Mapping[str, str]:
     """Return versions, device and threads: what can change the last bit of a frame.
 
-    `device` as a user names it; raises UsageError where there is no such device.
+    `device` as `resolve_device` returns it.
     """
     return {
         "artv": __version__,
@@ -25,7 +25,7 @@ def environment(device: str) -> Mapping[str, str]:
         "diffusers": diffusers.__version__,
         "transformers": transformers.__version__,
         "pillow": PIL.__version__,  # scales the pictures that are given, packs all of them
-        "device": _device_name(resolve_device(device)),
+        "device": _device_name(device),
         "threads": str(torch.get_num_threads()),
     }
 

@@ -84,7 +84,10 @@ def prepare(
     be read are listed in unreadable.txt.
     """
     if keep is not None and clip_model is None:
-        raise UsageError("--keep chooses by the scores of --clip-model.", "Say that, too.")
+        raise UsageError(
+            f"--keep {keep} chooses by the scores of --clip-model, which is missing.",
+            "Say --clip-model too, or leave --keep out.",
+        )
     if keep is not None and keep <= 0:
         raise UsageError(f"--keep {keep} keeps nothing.", "Say a share, such as 0.5.")
     if min_motion > max_motion:

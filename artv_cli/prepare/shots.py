@@ -95,7 +95,8 @@ def require_scenedetect() -> None:
         import scenedetect  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"Cutting shots needs PySceneDetect ({error}).", 'Type: pip install "artv[train]"'
+            f"Cutting shots needs PySceneDetect ({error}).",
+            'Install it: `pip install "artv[train]"`.',
         ) from None
 
 

@@ -76,7 +76,7 @@ class Road:
         film = self._render("stopped")
         measured: dict[str, float] = {"frames": probe(film).frames}
         if self.overfit_steps:
-            measured["decibels"] = self._overfit()
+            measured |= self._overfit()
         (self.out / "road.json").write_text(json.dumps(measured, indent=1) + "\n")
         return measured
 
@@ -123,10 +123,11 @@ class Road:
         artv("story", story, "--model", model, "-o", film, "--cache", self.out / "frames", "--yes")
         return film
 
-    def _overfit(self) -> float:
+    def _overfit(self) -> dict[str, float]:
         """Learn one clip by heart and draw it from its first frame; return the PSNR in dB.
 
-        The clip is compared as the autoencoder has it, since that is all a network can learn.
+        The clip is compared as the autoencoder has it, since that is all a network can learn;
+        beside it stands what its first frame alone would have reached.
         """
         write_stories(self.out / "one", [self._moving], self.length, self.side)
         drops = "{references: 0, anchor: 0}"
@@ -146,7 +147,7 @@ class Road:
             seed for seed, frames in clips if decibels(frames[:1] * len(frames), frames) < STILL
         )
 
-    def _compare(self, run: str) -> float:
+    def _compare(self, run: str) -> dict[str, float]:
         engine = load_engine(find_model(str(self.out / run / "model")), device="cpu")
         pixels, captions = story_clip(self._moving, self.length, self.side)
         real = [engine.encode(frame) for frame in pixels]
@@ -155,7 +156,9 @@ class Road:
             request = FrameRequest(captions, number, (self.side, self.side), BY_HEART)
             frames.append(engine.next_frame(request, (frames[-1], frames[-2]), real[0]))
         drawn = [engine.decode(frame) for frame in frames[2:]]
-        return decibels(drawn, [engine.decode(frame) for frame in real[1:]])
+        truth = [engine.decode(frame) for frame in real]
+        still = decibels(truth[:1] * len(drawn), truth[1:])
+        return {"decibels": decibels(drawn, truth[1:]), "still_decibels": still}
 
 
 def artv(*words: object) -> None:

@@ -27,7 +27,7 @@ def test_nothing_kept_is_said(studio: Studio) -> None:
 
 def test_bad_options_are_told(studio: Studio) -> None:
     for options, problem in (
-        (("--keep", "0.5"), "--keep chooses by the scores of --clip-model"),
+        (("--keep", "0.5"), "--keep 0.5 chooses by the scores of --clip-model"),
         (("--keep", "0", "--clip-model", "x"), "keeps nothing"),
         (("--min-motion", "5", "--max-motion", "2"), "--min-motion 5.0 is above"),
         (("--size", "65"), "--size 65 is no multiple of 2"),

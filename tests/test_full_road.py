@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_base import tiny_base
 
+from artv_cli.model.folder import EMBEDDED
 from artv_cli.train.shards import find_samples
 from benchmarks.full_road import Road, decibels, story_clip, write_stories
 
@@ -28,7 +30,9 @@ def test_decibels_are_those_of_the_mean_squared_error() -> None:
 @pytest.mark.slow
 def test_the_road_from_base_weights_to_a_story_holds(tmp_path: Path) -> None:
     tiny_base(tmp_path / "base")
+    # A random autoencoder has hardly any pictures to tell apart.
+    shutil.copytree(EMBEDDED / "vae", tmp_path / "base" / "vae", dirs_exist_ok=True)
     road = Road(base=tmp_path / "base", out=tmp_path, overfit_steps=300)
     measured = road.go()
     assert measured["frames"] == 4
-    assert measured["decibels"] > 20
+    assert measured["decibels"] > measured["still_decibels"] + 1

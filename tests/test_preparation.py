@@ -415,5 +415,5 @@ def test_a_missing_extra_is_named(
     monkeypatch.setitem(sys.modules, "scenedetect", None)
     with pytest.raises(UsageError) as raised:
         run(videos, tmp_path / "out")
-    assert raised.value.remedy == 'Type: pip install "artv[train]"'
+    assert raised.value.remedy == 'Install it: `pip install "artv[train]"`.'
     assert not (tmp_path / "out").exists()

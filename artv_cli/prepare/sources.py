@@ -62,7 +62,7 @@ def list_sources(places: Sequence[Path], videos: Path | None = None) -> Iterator
     """Yield the videos of folders, CSV files, tars and single video files, in a fixed order.
 
     Hidden files and folders are passed over. Paths in a CSV are relative to `videos`, by default
-    to the CSV's own folder. Raises UsageError for a place that is none of these; a single bad
+    to the CSV's own folder, and must lie in there. Raises UsageError for a place that is none of these; a single bad
     video or tar is yielded with its trouble.
     """
     for place in places:
@@ -152,7 +152,17 @@ def _row(row: Mapping[str, str | None], place: str, text: str, videos: Path, lin
         name = f"{name}.mp4"
         if folder := (row.get(FOLDER_COLUMN) or "").strip():
             name = f"{folder}/{name}"
+    if not _lies_in(videos, videos / name):
+        return Source(name, videos, trouble=f"it lies outside {videos}")
     return Source(name, videos / name, caption=caption)
+
+
+def _lies_in(folder: Path, path: Path) -> bool:
+    """Tell whether a path, its links followed, leads into a folder: a list may be a stranger's."""
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    except ValueError:  # it has a zero byte: no file can be called that
+        return False
 
 
 def _in_tar(path: Path, name: str) -> Iterator[Source]:

@@ -299,6 +299,38 @@ def test_a_begun_order_is_not_mixed_with_another(
         run(videos, tmp_path / "out", max_seconds=5.0)
 
 
+@pytest.mark.parametrize("changed", ["a.mp4", "a.txt"])
+def test_begun_work_does_not_go_on_with_other_videos_of_the_same_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "a.txt"):
+        (folder / name).write_bytes(b"something")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, preparation._Work, "_make_clips", 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, tmp_path / "out")
+    then = (folder / changed).stat()
+    os.utime(folder / changed, ns=(then.st_atime_ns, then.st_mtime_ns + 1_000_000_000))
+    with pytest.raises(UsageError, match="another order: list was"):
+        run(folder, tmp_path / "out")
+    os.utime(folder / changed, ns=(then.st_atime_ns, then.st_mtime_ns))
+    assert run(folder, tmp_path / "out")["unreadable"] == 1
+
+
+def test_begun_work_does_not_go_on_in_another_manner(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, preparation._Work, "_make_clips", 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(videos, tmp_path / "out")
+    monkeypatch.setattr(preparation, "EPOCH", preparation.EPOCH + 1)
+    with pytest.raises(UsageError, match="another order: clips was"):
+        run(videos, tmp_path / "out")
+
+
 def test_a_folder_with_other_things_in_it_is_left_alone(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="holds no begun work"):

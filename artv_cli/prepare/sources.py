@@ -57,6 +57,23 @@ class Source:
             raise UnusableSource("its caption is no Unicode text")
         return caption
 
+    def stamps(self) -> list[tuple[int, int] | None]:
+        """Return size and date (ns) of the video's file and, where the caption is looked for
+        beside it, of those texts; None for what is not there. Nothing for a video of no use.
+        """
+        if self.trouble:
+            return []
+        texts = () if self.caption is not None else map(self.path.with_suffix, TEXTS)
+        return [_stamp(file) for file in (self.path, *texts)]
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        told = file.stat()
+    except OSError:
+        return None
+    return told.st_size, told.st_mtime_ns
+
 
 def list_sources(places: Sequence[Path], videos: Path | None = None) -> Iterator[Source]:
     """Yield the videos of folders, CSV files, tars and single video files, in a fixed order.

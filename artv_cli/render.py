@@ -50,9 +50,9 @@ def render(
     `engine` is called once, at the first frame that must be made; `images` returns the picture of
     a target whose role is "image", cut to the plan's size; `picture_engine` is called with the
     fingerprint of each text-to-image model whose pictures must be drawn, and what it returns is
-    closed before anything else is loaded, and however the frames end. Every frame is in the store when it is yielded. Raises
-    RenderError for values that are no picture, ModelError if the weights are not those of the
-    plan, StorageError if a frame cannot be kept.
+    closed before anything else is loaded, and however the frames end. Every frame is in the store
+    when it is yielded. Raises RenderError for values that are no picture, ModelError if the weights
+    are not those of the plan, StorageError if a frame cannot be kept.
     """
     studio = _Studio(plan, store, engine, images, picture_engine)
     try:

@@ -38,8 +38,8 @@ def read_footage(
         f":force_divisible_by={multiple}:flags=bicubic+{EXACT}"
     )
     arguments = (
-        *(*_ONLY_FILES, *_ONLY_WHOLE, "-threads", "1", "-i", ffmpeg.url(path, span), "-map", "0:v:0"),
-        *("-vf", scaling, "-fps_mode", "passthrough", *TO_PPM),
+        *(*_ONLY_FILES, *_ONLY_WHOLE, "-threads", "1", "-i", ffmpeg.url(path, span)),
+        *("-map", "0:v:0", "-vf", scaling, "-fps_mode", "passthrough", *TO_PPM),
     )
     try:
         with ffmpeg.reading(*arguments) as stream:

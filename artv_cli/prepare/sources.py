@@ -79,8 +79,8 @@ def list_sources(places: Sequence[Path], videos: Path | None = None) -> Iterator
     """Yield the videos of folders, CSV files, tars and single video files, in a fixed order.
 
     Hidden files and folders are passed over. Paths in a CSV are relative to `videos`, by default
-    to the CSV's own folder, and must lie in there. Raises UsageError for a place that is none of these; a single bad
-    video or tar is yielded with its trouble.
+    to the CSV's own folder, and must lie in there. Raises UsageError for a place that is none of
+    these; a single bad video or tar is yielded with its trouble.
     """
     for place in places:
         if place.is_dir():

@@ -29,10 +29,11 @@ from artv_cli.prepare.choice import Choice
 from artv_cli.prepare.clips import CRF, EPOCH, FEWEST, FPS, ClipMaker, Cutting, Scorer
 from artv_cli.prepare.records import Record, Records, read_object, require_same
 from artv_cli.prepare.report import KEPT, Report
-from artv_cli.prepare.shards import INDEX, Encoder, Sample, index_of, shard_name, write_shard
+from artv_cli.prepare.shards import Encoder, Sample, index_of, shard_name, write_shard
 from artv_cli.prepare.shots import require_scenedetect
 from artv_cli.prepare.sources import Source, list_sources
 from artv_cli.prepare.workers import side_by_side
+from artv_cli.shard_format import INDEX
 
 WORK = ".work"  # in the output folder, until all is done
 REPORT, PICTURE, UNREADABLE = "report.json", "report.png", "unreadable.txt"

@@ -50,11 +50,18 @@ def render(
     `engine` is called once, at the first frame that must be made; `images` returns the picture of
     a target whose role is "image", cut to the plan's size; `picture_engine` is called with the
     fingerprint of each text-to-image model whose pictures must be drawn, and what it returns is
-    closed before anything else is loaded. Every frame is in the store when it is yielded. Raises
-    RenderError for values that are no picture, ModelError if the weights are not those of the
-    plan, StorageError if a frame cannot be kept.
+    closed before anything else is loaded, and however the frames end. Every frame is in the store
+    when it is yielded. Raises RenderError for values that are no picture, ModelError if the weights
+    are not those of the plan, StorageError if a frame cannot be kept.
     """
     studio = _Studio(plan, store, engine, images, picture_engine)
+    try:
+        yield from _frames(plan, store, studio)
+    finally:
+        studio.close()
+
+
+def _frames(plan: RenderPlan, store: FrameStore, studio: _Studio) -> Iterator[Frame]:
     last_use = {key: i for i, target in enumerate(plan.targets) for key in target.parents}
     entries: dict[str, Entry] = {}
     for position, target in enumerate(plan.targets):
@@ -69,7 +76,6 @@ def render(
         entries = {key: kept for key, kept in entries.items() if last_use.get(key, -1) > position}
         if target.is_shown:
             yield Frame(target, entry, found is not None, time.perf_counter() - started)
-    studio.close()
 
 
 def missing(plan: RenderPlan, store: FrameStore) -> tuple[FramePlan, ...]:

@@ -37,6 +37,7 @@ from artv_cli.latents import Pixels
 from artv_cli.media.video import probe, write_video
 from artv_cli.model.folder import find_model
 from artv_cli.settings import Guidance, Sampling
+from artv_cli.shard_format import CAPTION, FACTS, FORMAT, INDEX, VIDEO
 from artv_cli.storybook.world import sample_clip
 
 FPS = 8
@@ -183,12 +184,12 @@ def write_stories(folder: Path, seeds: Sequence[int], length: int, side: int) ->
             write_video(frames, part, fps=Fraction(FPS), count=length, crf=4)
             facts = {"source": f"storybook {seed}", "start": 0.0, "frames": length, "fps": FPS}
             facts |= {"width": side, "height": side, "motion": 1.0, "clip": 1.0}
-            members = {"mp4": part.read_bytes(), "txt": caption, "json": json.dumps(facts)}
+            members = {VIDEO: part.read_bytes(), CAPTION: caption, FACTS: json.dumps(facts)}
             _add(archive, f"story{seed:05}", members)
     part.unlink()
     listed = {"name": shard.name, "samples": len(seeds), "bytes": shard.stat().st_size}
-    listing = {"format": "artv-shards 1", "samples": len(seeds), "shards": [listed]}
-    (folder / "shards.json").write_text(json.dumps(listing))
+    listing = {"format": FORMAT, "samples": len(seeds), "shards": [listed]}
+    (folder / INDEX).write_text(json.dumps(listing))
 
 
 def _add(archive: tarfile.TarFile, key: str, members: Mapping[str, str | bytes]) -> None:

@@ -103,7 +103,9 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     monkeypatch.setenv("COLUMNS", "100")
     engine = SimpleNamespace(load_engine=studio.load_engine)
     monkeypatch.setitem(sys.modules, "artv_cli.artv_engine", engine)
-    machine = SimpleNamespace(environment=lambda device: studio.engine.environment)
+    machine = SimpleNamespace(
+        environment=lambda device: studio.engine.environment, resolve_device=str
+    )
     monkeypatch.setitem(sys.modules, "artv_cli.machine", machine)
     for module in ("artv_cli.story", "artv_cli.commands.models"):
         monkeypatch.setattr(f"{module}.find_model", stand_in_model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from artv_cli.errors import EncodeError
 from artv_cli.media.footage import read_footage
+from artv_cli.media.probe import ppm_frames
 
 
 def pattern(path: Path, size: str, *more: str, rate: str = "24") -> Path:
@@ -59,6 +61,17 @@ def test_a_span_of_a_file_is_a_film(tmp_path: Path) -> None:
     among = list(read_footage(inside, (700, 700 + len(data)), fps=8, side=64, multiple=2))
     assert len(alone) == len(among) == 9
     assert all((a == b).all() for a, b in zip(alone, among, strict=True))
+
+
+def test_a_stream_of_frames_may_end_between_two_and_nowhere_else() -> None:
+    one = b"P6\n12 3\n255\n" + bytes(12 * 3 * 3)
+    for end in range(2 * len(one) + 1):
+        frames = ppm_frames(io.BytesIO((one * 2)[:end]))
+        if end % len(one) == 0:
+            assert [frame.shape for frame in frames] == [(3, 12, 3)] * (end // len(one))
+        else:
+            with pytest.raises(EncodeError, match="in the middle of a frame"):
+                list(frames)
 
 
 def test_damage_in_the_middle_is_an_error(tmp_path: Path) -> None:

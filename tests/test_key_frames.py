@@ -17,10 +17,12 @@ from standin import ENVIRONMENT, KilledEngine, StandInEngine
 
 from artv_cli.cache.entry import entry_at
 from artv_cli.engine import PictureRequest
+from artv_cli.errors import RenderError
 from artv_cli.keys import frame_seed
 from artv_cli.latents import NO_LATENTS, Pixels
 from artv_cli.model.text_to_image import TextToImageFolder
 from artv_cli.recipe import read_recipe
+from artv_cli.render import Frame, render
 
 STORY = """\
 segments:
@@ -153,6 +155,40 @@ def test_a_killed_render_goes_on_to_the_same_bits_without_the_model_of_its_pictu
     gallery.studio.engine = StandInEngine()
     assert gallery.film()["frame_digests"] == whole["frame_digests"]
     assert gallery.log == ["film loads"]
+
+
+def test_the_model_of_the_pictures_is_let_go_of_when_one_fails(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(pictures: StandInPictures, request: PictureRequest) -> Pixels:
+        raise RenderError("no memory is left", "Use a smaller model.")
+
+    monkeypatch.setattr(StandInPictures, "picture", fail)
+    gallery.studio.write(PAINTED)
+    assert gallery.studio.run("story", "story.yaml").exit_code != 0
+    assert gallery.log == ["one loads", "one closes"]
+
+
+def test_the_model_of_the_pictures_is_let_go_of_when_the_frames_are_given_up(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*arguments: Any) -> Iterator[Frame]:
+        frames: Any = render(*arguments)
+        yield next(frames)
+        assert gallery.log[-1].startswith("one draws"), "it is still open"
+        frames.close()
+        raise KeyboardInterrupt
+
+    gallery.film(PAINTED)
+    next(
+        path
+        for path in sorted(Path(".artv/frames").rglob("*.artv"))
+        if entry_at(path).latents == NO_LATENTS
+    ).unlink()
+    gallery.log.clear()
+    monkeypatch.setattr("artv_cli.story.render", give_up)
+    assert gallery.studio.run("story", "story.yaml").exit_code == 130
+    assert [line.split()[1] for line in gallery.log] == ["loads", "draws", "closes"]
 
 
 def test_a_picture_that_is_given_is_not_drawn(gallery: Gallery) -> None:

@@ -35,6 +35,9 @@ from artv_cli.media.video import probe, read_frames
 from artv_cli.model.codec import encode_images
 from artv_cli.prepare import clips, preparation, records, shards
 from artv_cli.prepare.preparation import Order, prepare
+from artv_cli.train.examples import UnreadableClip
+from artv_cli.train.shards import find_samples
+from artv_cli.train.video_clips import Encoder, VideoClips
 
 ROOT = Path(__file__).parent.parent
 
@@ -134,6 +137,22 @@ def test_shards_hold_what_they_promise(done: Path, tmp_path: Path) -> None:
     assert list(samples[0].facts) == [
         "source", "start", "frames", "fps", "width", "height", "motion", "clip",
     ]  # fmt: skip
+
+
+def test_training_reads_what_was_prepared(done: Path) -> None:
+    samples = find_samples([done])
+    seen = VideoClips(samples, Encoder(tiny_vae(), (64, 64)), workers=1)
+    told = [seen.caption(n, 0, np.random.default_rng(0)) for n in range(len(seen))]
+    assert told == ["a cat and a car"] * 2 + ["a rocket"]
+    assert [seen.length(n) for n in range(len(seen))] == [10, 12, 16]
+    truth = np.stack(shot("car", "left", "desert", 12))
+    assert np.abs(seen.pictures(1, [11, 0, 5]).astype(int) - truth[[11, 0, 5]]).mean() < 6
+    for clip in range(len(seen)):
+        last = seen.length(clip) - 1
+        assert seen.load(clip, [last]).shape == (1, 64, 64, 3)
+        with pytest.raises(UnreadableClip, match="no frame"):
+            seen.load(clip, [last + 1])
+    seen.close()
 
 
 def test_the_index_and_the_report_tell_what_is_there(done: Path) -> None:
@@ -297,6 +316,38 @@ def test_a_begun_order_is_not_mixed_with_another(
         run(videos, tmp_path / "out")
     with pytest.raises(UsageError, match="another order: keep|another order: max_seconds"):
         run(videos, tmp_path / "out", max_seconds=5.0)
+
+
+@pytest.mark.parametrize("changed", ["a.mp4", "a.txt"])
+def test_begun_work_does_not_go_on_with_other_videos_of_the_same_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "a.txt"):
+        (folder / name).write_bytes(b"something")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, preparation._Work, "_make_clips", 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, tmp_path / "out")
+    then = (folder / changed).stat()
+    os.utime(folder / changed, ns=(then.st_atime_ns, then.st_mtime_ns + 1_000_000_000))
+    with pytest.raises(UsageError, match="another order: list was"):
+        run(folder, tmp_path / "out")
+    os.utime(folder / changed, ns=(then.st_atime_ns, then.st_mtime_ns))
+    assert run(folder, tmp_path / "out")["unreadable"] == 1
+
+
+def test_begun_work_does_not_go_on_in_another_manner(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, preparation._Work, "_make_clips", 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(videos, tmp_path / "out")
+    monkeypatch.setattr(preparation, "EPOCH", preparation.EPOCH + 1)
+    with pytest.raises(UsageError, match="another order: clips was"):
+        run(videos, tmp_path / "out")
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(videos: Path, tmp_path: Path) -> None:

@@ -96,6 +96,21 @@ def test_a_list_of_paths_starts_from_its_own_folder(tmp_path: Path) -> None:
     assert (source.path, source.read_caption()) == (tmp_path / "a.mp4", "a cat")
 
 
+def test_a_list_reaches_no_file_outside_the_folder_of_videos(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    (folder / "b").mkdir(parents=True)
+    (tmp_path / "secret.mp4").write_bytes(b"")
+    (folder / "a.mp4").write_bytes(b"")
+    (folder / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (folder / "inward.mp4").symlink_to("b/../a.mp4")
+    refused = ["../secret.mp4", "b/../../secret.mp4", "/etc/hostname", "link.mp4", "a\0.mp4"]
+    allowed = ["a.mp4", "b/../a.mp4", str(folder / "a.mp4"), "inward.mp4"]
+    path = tmp_path / "list.csv"
+    path.write_text("path,caption\n" + "".join(f"{name},x\n" for name in refused + allowed))
+    outside = [(name, f"(it lies outside {folder})") for name in refused]
+    assert found(path, videos=folder) == outside + [(name, "x") for name in allowed]
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

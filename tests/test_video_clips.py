@@ -43,6 +43,17 @@ def test_an_excerpt_has_the_frames_that_were_asked_for_in_that_order(tmp_path: P
     assert np.abs(seen.astype(int) - FRAMES[frames]).mean() < 4
 
 
+def test_an_excerpt_comes_from_any_name_relative_or_with_colons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("data:2026-11,,it's")
+    folder.mkdir()
+    data = as_mp4(FRAMES, tmp_path)
+    (folder / "-a").write_bytes(data)
+    assert read_excerpt(folder / "-a", (0, len(data)), [3], SIZE).shape == (1, *SIZE[::-1], 3)
+
+
 def test_an_excerpt_is_the_middle_of_the_picture_scaled_to_cover(tmp_path: Path) -> None:
     wide = np.zeros((2, 32, 96, 3), np.uint8)
     wide[:, :, 32:64] = 200

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from artv_cli.errors import EncodeError
 from artv_cli.media import ffmpeg
-
-_EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
+from artv_cli.media.probe import EXACT
 
 
 def read_excerpt(
@@ -28,12 +27,12 @@ def read_excerpt(
     width, height = size
     chosen = "+".join(rf"eq(n\,{frame})" for frame in wanted)
     view = (
-        f"select={chosen},scale={width}:{height}:force_original_aspect_ratio=increase:{_EXACT},"
-        f"crop={width}:{height}"
+        f"select={chosen},scale={width}:{height}:force_original_aspect_ratio=increase"
+        f":flags=bicubic+{EXACT},crop={width}:{height}"
     )
     data = ffmpeg.run(
         *("-protocol_whitelist", "file,subfile", "-err_detect", "explode", "-threads", "1"),
-        *("-f", "mp4", "-i", f"subfile,,start,{start},end,{start + length},,:{path}"),
+        *("-f", "mp4", "-i", ffmpeg.url(path, (start, start + length))),
         *("-map", "0:v:0", "-fps_mode", "passthrough", "-vf", view),
         *("-frames:v", str(len(wanted)), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"),
     )

@@ -38,16 +38,11 @@ def read_footage(
         f":force_divisible_by={multiple}:flags=bicubic+{EXACT}"
     )
     arguments = (
-        *(*_ONLY_FILES, *_ONLY_WHOLE, "-threads", "1", "-i", _url(path, span), "-map", "0:v:0"),
-        *("-vf", scaling, "-fps_mode", "passthrough", *TO_PPM),
+        *(*_ONLY_FILES, *_ONLY_WHOLE, "-threads", "1", "-i", ffmpeg.url(path, span)),
+        *("-map", "0:v:0", "-vf", scaling, "-fps_mode", "passthrough", *TO_PPM),
     )
     try:
         with ffmpeg.reading(*arguments) as stream:
             yield from ppm_frames(stream)
     except StorageError as error:  # of a file that is only read
         raise EncodeError(error.message) from None
-
-
-def _url(path: Path, span: tuple[int, int] | None) -> str:
-    whole = ffmpeg.url(path)
-    return whole if span is None else f"subfile,,start,{span[0]},end,{span[1]},,:{whole}"

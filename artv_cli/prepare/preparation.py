@@ -26,13 +26,14 @@ from artv_cli.files.output import storage_errors
 from artv_cli.media import ffmpeg
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.prepare.choice import Choice
-from artv_cli.prepare.clips import FPS, ClipMaker, Cutting, Scorer
+from artv_cli.prepare.clips import CRF, EPOCH, FEWEST, FPS, ClipMaker, Cutting, Scorer
 from artv_cli.prepare.records import Record, Records, read_object, require_same
 from artv_cli.prepare.report import KEPT, Report
-from artv_cli.prepare.shards import INDEX, Encoder, Sample, index_of, shard_name, write_shard
+from artv_cli.prepare.shards import Encoder, Sample, index_of, shard_name, write_shard
 from artv_cli.prepare.shots import require_scenedetect
 from artv_cli.prepare.sources import Source, list_sources
 from artv_cli.prepare.workers import side_by_side
+from artv_cli.shard_format import INDEX
 
 WORK = ".work"  # in the output folder, until all is done
 REPORT, PICTURE, UNREADABLE = "report.json", "report.png", "unreadable.txt"
@@ -87,15 +88,20 @@ def prepare(order: Order, say: Say) -> dict[str, Any]:
 
 
 def _identity(order: Order, model: ModelFolder | None) -> dict[str, Any]:
-    """Return all that decides the shards' bytes, models by their digests."""
+    """Return all that decides the shards' bytes, models by their digests.
+
+    Videos by their names, sizes and dates: reading them all would take as long as the work.
+    """
     digest, count = hashlib.sha256(), 0
     for source in order.sources():
         count += 1
-        digest.update(json.dumps([source.name, source.span, source.caption]).encode())
+        listed = [source.name, source.span, source.caption, source.stamps()]
+        digest.update(json.dumps(listed).encode())
     if not count:
         places = ", ".join(map(str, order.places))
         raise UsageError(f"There are no videos in {places:.200}.", "Name other folders or files.")
     return {
+        "clips": {"epoch": EPOCH, "fps": FPS, "crf": CRF, "fewest": FEWEST},
         "videos": count,
         "list": digest.hexdigest(),
         "size": order.size,

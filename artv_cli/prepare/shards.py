@@ -1,8 +1,8 @@
-"""WebDataset shards: plain tars whose members belong together where they share a key.
+"""Shards written, in the form that `artv_cli.shard_format` tells.
 
-Each sample is `{key}.mp4`, `{key}.txt`, `{key}.json` and, where they were asked for,
-`{key}.latents.safetensors`, in this order; the key is a number, unique over all shards. Members
-carry no date and no owner: the same samples give the same bytes.
+Each sample is a video, a caption, facts and, where they were asked for, latents, in this order;
+the key is a number, unique over all shards. Members carry no date and no owner: the same samples
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from artv_cli.errors import StorageError
 from artv_cli.files.output import replacing
 from artv_cli.prepare.clips import FPS
 from artv_cli.prepare.records import Clip
-
-FORMAT = "artv-shards 1"
-INDEX = "shards.json"
+from artv_cli.shard_format import CAPTION, FACTS, FORMAT, LATENTS, VIDEO
 
 
 class Encoder(Protocol):
@@ -88,11 +86,11 @@ def _members(sample: Sample, encoder: Encoder | None) -> Iterator[tuple[str, byt
             f"The clip {sample.path} cannot be read: {error.strerror}.",
             "Remove the output folder, and run the same command again.",
         ) from None
-    yield "mp4", film
-    yield "txt", sample.caption.encode()
-    yield "json", json.dumps(sample.facts).encode()
+    yield VIDEO, film
+    yield CAPTION, sample.caption.encode()
+    yield FACTS, json.dumps(sample.facts).encode()
     if encoder is not None:
-        yield "latents.safetensors", encoder.encode(sample.path)
+        yield LATENTS, encoder.encode(sample.path)
 
 
 def index_of(shards: Sequence[tuple[Path, int]]) -> dict[str, Any]:

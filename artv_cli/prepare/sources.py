@@ -57,13 +57,30 @@ class Source:
             raise UnusableSource("its caption is no Unicode text")
         return caption
 
+    def stamps(self) -> list[tuple[int, int] | None]:
+        """Return size and date (ns) of the video's file and, where the caption is looked for
+        beside it, of those texts; None for what is not there. Nothing for a video of no use.
+        """
+        if self.trouble:
+            return []
+        texts = () if self.caption is not None else map(self.path.with_suffix, TEXTS)
+        return [_stamp(file) for file in (self.path, *texts)]
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        told = file.stat()
+    except OSError:
+        return None
+    return told.st_size, told.st_mtime_ns
+
 
 def list_sources(places: Sequence[Path], videos: Path | None = None) -> Iterator[Source]:
     """Yield the videos of folders, CSV files, tars and single video files, in a fixed order.
 
     Hidden files and folders are passed over. Paths in a CSV are relative to `videos`, by default
-    to the CSV's own folder. Raises UsageError for a place that is none of these; a single bad
-    video or tar is yielded with its trouble.
+    to the CSV's own folder, and must lie in there. Raises UsageError for a place that is none of
+    these; a single bad video or tar is yielded with its trouble.
     """
     for place in places:
         if place.is_dir():
@@ -152,7 +169,17 @@ def _row(row: Mapping[str, str | None], place: str, text: str, videos: Path, lin
         name = f"{name}.mp4"
         if folder := (row.get(FOLDER_COLUMN) or "").strip():
             name = f"{folder}/{name}"
+    if not _lies_in(videos, videos / name):
+        return Source(name, videos, trouble=f"it lies outside {videos}")
     return Source(name, videos / name, caption=caption)
+
+
+def _lies_in(folder: Path, path: Path) -> bool:
+    """Tell whether a path, its links followed, leads into a folder: a list may be a stranger's."""
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    except ValueError:  # it has a zero byte: no file can be called that
+        return False
 
 
 def _in_tar(path: Path, name: str) -> Iterator[Source]:

@@ -1,13 +1,6 @@
-"""The user's clips on disk, as `artv prepare` leaves them: WebDataset shards.
+"""The user's clips on disk, as `artv prepare` leaves them: `artv_cli.shard_format` tells how.
 
-A folder with plain tar files `shard-*.tar` and `shards.json`, which lists them::
-
-    {"format": "artv-shards 1", "samples": N, "shards": [{"name", "samples", "bytes"}, …]}
-
-The members of a sample stand side by side and share a key: `KEY.mp4` (one shot at 8 frames a
-second), `KEY.txt` (its caption), `KEY.json` (`frames` and where it comes from), and perhaps
-`KEY.latents.safetensors` (`latents` (n, c, h, w) in fp16, scaled to unit deviation). Where each
-lies is read once; nothing is unpacked.
+Where each member of a sample lies is read once; nothing is unpacked.
 """
 
 from __future__ import annotations
@@ -22,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import UsageError
+from artv_cli.shard_format import CAPTION, FACTS, FORMAT, INDEX, LATENTS, VIDEO
 
-FORMAT = "artv-shards 1"
-LIST = "shards.json"
-VIDEO, CAPTION, FACTS, LATENTS = "mp4", "txt", "json", "latents.safetensors"
 SHORTEST = 2  # frames: one to learn, one to learn it from
 _AGAIN = "Make the shards again: `artv prepare`."
 
@@ -91,7 +82,7 @@ def _shards(folder: Path) -> Iterator[Path]:
 
 
 def _listed(folder: Path) -> list[dict[str, Any]]:
-    file = folder / LIST
+    file = folder / INDEX
     try:
         content = json.loads(file.read_bytes())
         if content["format"] != FORMAT:
@@ -99,7 +90,7 @@ def _listed(folder: Path) -> list[dict[str, Any]]:
         return [{"name": str(s["name"]), "bytes": int(s["bytes"])} for s in content["shards"]]
     except FileNotFoundError:
         raise UsageError(
-            f"{folder} holds no shards: there is no {LIST}", "`artv prepare` makes them of videos."
+            f"{folder} holds no shards: there is no {INDEX}", "`artv prepare` makes them of videos."
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{file} cannot be read: {error}", _AGAIN) from None

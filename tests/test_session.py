@@ -178,9 +178,17 @@ def test_lora_may_train_what_is_fresh_in_full(studio: Path) -> None:
 
 
 def test_a_run_of_another_model_is_not_gone_on_with(studio: Path, finished: Path) -> None:
+    run(studio, "of-tiny", "--samples", "2")
     recipe = variant(studio, "other.yaml", model="whole/model")
-    result = run(studio, "whole", recipe=recipe, code=2)
+    result = run(studio, "of-tiny", recipe=recipe, code=2)
     assert "it began with another model" in result.stderr
+
+
+def test_the_base_is_never_written_over(studio: Path, finished: Path) -> None:
+    before = find_model(str(finished / "model")).fingerprint
+    recipe = variant(studio, "over.yaml", model="whole/model")
+    assert "would write over" in run(studio, "whole", recipe=recipe, code=2).stderr
+    assert find_model(str(finished / "model")).fingerprint == before
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.parallel import accelerator_for, is_sharded
 from artv_cli.train.recipe import Recipe
+from artv_cli.train.run_folder import LORA, MODEL, require_own
 from artv_cli.train.shards import Sample, find_samples, split
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model
@@ -67,6 +68,7 @@ class Session:
     ) -> None:
         self.recipe, self.out, self._say = recipe, out, say
         self.base = find_model(recipe.model, folder=recipe.folder)
+        require_own(out, self.base.path)
         self.size = _size(recipe, self.base)
         found = find_samples([recipe.folder / folder for folder in recipe.data])
         train, held_out = split(found, recipe.validation.share)
@@ -169,7 +171,7 @@ class Session:
             name.removeprefix("networks."): whole(weight).cpu()
             for name, weight in self.trainer.average.weights.items()
         }
-        path = self.out / "model"
+        path = self.out / MODEL
         if not self.accelerator.is_main_process:
             return path
         self._say(f"writing {path}")
@@ -177,7 +179,7 @@ class Session:
         if form is not None and self._adapted is not None:
             if not form.whole:  # else they alone would not be what was trained
                 self.trainer.average.copy_to(self.trainer.learner)
-                save_adapter(self._adapted, self.out / "lora")
+                save_adapter(self._adapted, self.out / LORA)
             weights = merged(load_model(self.base).networks, form, weights).state_dict()
         write_trained_model(
             self.base, weights, path, size=self.size, static_noise=self.recipe.static_noise

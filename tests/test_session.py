@@ -23,6 +23,7 @@ from artv_cli.cli import app
 from artv_cli.engine import FrameRequest
 from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model
+from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
 from artv_cli.train.training_recipe import load_training_recipe
 
@@ -189,6 +190,13 @@ def test_the_base_is_never_written_over(studio: Path, finished: Path) -> None:
     recipe = variant(studio, "over.yaml", model="whole/model")
     assert "would write over" in run(studio, "whole", recipe=recipe, code=2).stderr
     assert find_model(str(finished / "model")).fingerprint == before
+
+
+def test_two_runs_in_one_folder_are_told_apart(studio: Path) -> None:
+    with alone(studio / "shared"):
+        result = run(studio, "shared", code=4)
+    assert "Another process trains in" in result.stderr
+    assert not (studio / "shared" / "state.safetensors").exists()
 
 
 @pytest.mark.parametrize(

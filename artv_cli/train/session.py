@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.parallel import accelerator_for, is_sharded
 from artv_cli.train.recipe import Recipe
-from artv_cli.train.run_folder import LORA, MODEL, require_own
+from artv_cli.train.run_folder import LORA, MODEL, alone, require_own
 from artv_cli.train.shards import Sample, find_samples, split
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model
@@ -53,8 +54,9 @@ class Outcome:
 class Session:
     """One run of a training; it goes on where the last one in the same folder stopped.
 
-    Raises UsageError for a recipe that the model or the clips do not allow, ModelError for a bad
-    model. `samples`: examples in all, by default the recipe's.
+    From here to the end of `run` it has the folder to itself. Raises UsageError for a recipe that
+    the model or the clips do not allow, ModelError for a bad model, CacheLocked while another
+    process trains there. `samples`: examples in all, by default the recipe's.
     """
 
     def __init__(
@@ -78,6 +80,15 @@ class Session:
                 f"with a share of {share:g} every clip is held out", "Lower `validation: share`."
             )
         self.accelerator = self._accelerator(device)
+        with ExitStack() as stack:
+            if self.accelerator.is_main_process:
+                stack.enter_context(alone(out))
+            self._prepare(train, held_out, samples)
+            self._alone = stack.pop_all()
+
+    def _prepare(self, train: list[Sample], held_out: list[Sample], samples: int | None) -> None:
+        """Load the model and the state that is there, and make the trainer."""
+        recipe = self.recipe
         self._model = self._load()
         learner = Learner(self._model.networks, self._model.text).to(self.accelerator.device)
         encoder = Encoder(self._model.vae.to(self.accelerator.device), self.size, self._is_half)
@@ -88,30 +99,27 @@ class Session:
             self.clips,
             self._model.schedule,
             _loop_recipe(recipe, samples),
-            out,
+            self.out,
             self.accelerator,
             origin=self.base.fingerprint,
             with_frozen=False,
         )
         self._first = self.trainer.samples
         trained, there = count_trained(learner)
-        say(
+        self._say(
             f"{len(train)} clips to train with, {len(held_out)} held out; {trained / 1e6:.1f} of"
             f" {there / 1e6:.1f} million parameters are trained, from step {self.trainer.step}"
         )
 
     def run(self, seconds: float = math.inf) -> Outcome:
-        """Train for at most `seconds`, save, and write the model. Every process must call."""
-        try:
+        """Train for at most `seconds`, save, and write the model. Every process must call, once."""
+        with self._alone, closing(self.clips), closing(self.held_out):
             self.trainer.run(seconds, self._report, self._look)
             trainer = self.trainer
             model = self._export() if trainer.step else None
             self.accelerator.wait_for_everyone()
             self.accelerator.end_training()
             return Outcome(trainer.step, trainer.samples, model)
-        finally:
-            self.clips.close()
-            self.held_out.close()
 
     @property
     def _is_half(self) -> bool:

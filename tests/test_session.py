@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
 from safetensors.torch import load_file
 from shards import moving_square, write_shards
-from tiny import SIZE, tiny_folder
+from tiny import PREFERENCES, SIZE, tiny_folder, tiny_model
 from typer.testing import CliRunner
 
 import artv_cli.train.checkpoint as checkpoint
@@ -22,7 +22,7 @@ from artv_cli.artv_engine import load_engine
 from artv_cli.cli import app
 from artv_cli.engine import FrameRequest
 from artv_cli.model.folder import find_model
-from artv_cli.model.weights import load_model
+from artv_cli.model.weights import load_model, save_model
 from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
 from artv_cli.train.training_recipe import load_training_recipe
@@ -176,6 +176,22 @@ def test_lora_may_train_what_is_fresh_in_full(studio: Path) -> None:
     assert all(has for name, has in moved if name.startswith(("mask.", "dynamic.adapter.")))
     assert not any(has for name, has in moved if name.startswith("dynamic.unet.conv_in"))
     assert not (studio / "lora-whole" / "lora").exists()  # alone it would not be the training
+
+
+@pytest.mark.parametrize("asked", [None, "reference_minus_input"])
+def test_one_static_noise_is_trained_drawn_and_exported(studio: Path, asked: str | None) -> None:
+    model = studio / "inverted"
+    if not model.exists():
+        save_model(model, tiny_model(), PREFERENCES.model_copy(
+            update={"static_noise": "input_minus_reference"}))  # fmt: skip
+    change = {} if asked is None else {"static_noise": asked}
+    recipe = variant(studio, "noise.yaml", model="inverted", samples="2", **change)
+    session = Session(load_training_recipe(studio / recipe), studio / f"noise-{asked}")
+    outcome = session.run()
+    form = asked or "input_minus_reference"
+    assert session.trainer.recipe.static_noise == form
+    assert session._model.static_noise == form  # which the sheets draw with
+    assert find_model(str(outcome.model)).preferences.static_noise == form
 
 
 def test_a_run_of_another_model_is_not_gone_on_with(studio: Path, finished: Path) -> None:

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from artv_cli.errors import UsageError
 from artv_cli.files.output import replacing, storage_errors
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import Model, load_model
+from artv_cli.settings import StaticNoise
 from artv_cli.train.activations import checkpoint_activations
 from artv_cli.train.checkpoint import whole
 from artv_cli.train.examples import Drops
@@ -98,7 +99,7 @@ class Session:
             learner,
             self.clips,
             self._model.schedule,
-            _loop_recipe(recipe, samples),
+            _loop_recipe(recipe, self._model.static_noise, samples),
             self.out,
             self.accelerator,
             origin=self.base.fingerprint,
@@ -143,6 +144,8 @@ class Session:
     def _load(self) -> Model:
         """Return the model with what is trained trainable, everything else frozen."""
         model = load_model(self.base)
+        # One form for all: what is trained, what the sheets show, what the exported model says.
+        model = replace(model, static_noise=self.recipe.static_noise or model.static_noise)
         model.networks.requires_grad_(self.recipe.lora is None)
         self._adapted = None
         if self.recipe.lora is not None:
@@ -190,7 +193,7 @@ class Session:
                 save_adapter(self._adapted, self.out / LORA)
             weights = merged(load_model(self.base).networks, form, weights).state_dict()
         write_trained_model(
-            self.base, weights, path, size=self.size, static_noise=self.recipe.static_noise
+            self.base, weights, path, size=self.size, static_noise=self._model.static_noise
         )
         return path
 
@@ -225,16 +228,17 @@ def _size(recipe: TrainingRecipe, base: ModelFolder) -> tuple[int, int]:
     return size
 
 
-def _loop_recipe(recipe: TrainingRecipe, samples: int | None) -> Recipe:
+def _loop_recipe(recipe: TrainingRecipe, static_noise: StaticNoise, samples: int | None) -> Recipe:
     """Return what the loop needs of a recipe."""
     drops = Drops(**recipe.drops.model_dump(), anchor_window=recipe.anchor_window)
     names = (
         "batch_size", "pass_size", "learning_rate", "warmup", "decay_share", "weight_decay",
-        "max_grad_norm", "ema_decay", "max_noise_level", "static_noise", "loss_of", "shift",
-        "seed", "log_interval",
+        "max_grad_norm", "ema_decay", "max_noise_level", "loss_of", "shift", "seed",
+        "log_interval",
     )  # fmt: skip
     return Recipe(
         **{name: getattr(recipe, name) for name in names},
+        static_noise=static_noise,
         samples=samples or recipe.samples,
         ema_device="cpu" if recipe.ema_on == "cpu" else None,
         drops=drops,

@@ -149,7 +149,7 @@ class Session:
         model.networks.requires_grad_(self.recipe.lora is None)
         self._adapted = None
         if self.recipe.lora is not None:
-            self._adapted = add_adapter(model.networks, self.recipe.lora)
+            self._adapted = add_adapter(model.networks, self.recipe.lora, self.recipe.seed)
         if self.recipe.checkpoint_activations:
             checkpoint_activations(model.networks)
         return model

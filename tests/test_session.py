@@ -208,6 +208,11 @@ def test_the_base_is_never_written_over(studio: Path, finished: Path) -> None:
     assert find_model(str(finished / "model")).fingerprint == before
 
 
+def test_a_card_is_not_chosen_by_name(studio: Path) -> None:
+    result = run(studio, "card", "--device", "cuda:7", code=2)
+    assert "--device cuda:7 cannot be trained on by name" in result.stderr
+
+
 def test_two_runs_in_one_folder_are_told_apart(studio: Path) -> None:
     with alone(studio / "shared"):
         result = run(studio, "shared", code=4)

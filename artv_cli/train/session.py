@@ -41,6 +41,7 @@ from artv_cli.train.training_recipe import TrainingRecipe
 from artv_cli.train.video_clips import Encoder, VideoClips
 
 Say = Callable[[str], None]
+DEVICES = ("auto", "cpu")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Session:
         samples: int | None = None,
         say: Say = lambda message: None,
     ) -> None:
+        if device not in DEVICES:
+            raise UsageError(
+                f"--device {device} cannot be trained on by name.",
+                "Give auto or cpu; which cards are used the launcher decides: `accelerate launch`.",
+            )
         self.recipe, self.out, self._say = recipe, out, say
         self.base = find_model(recipe.model, folder=recipe.folder)
         require_own(out, self.base.path)

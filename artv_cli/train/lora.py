@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def add_adapter(networks: ArtV, form: LoraForm, seed: int = 0) -> PeftModel:
     """Put matrices beside the targets, in place, and leave only what is trained trainable.
 
-    The seed decides how they start. Return peft's view of the networks. Raises UsageError where peft is missing, or nothing bears
-    a name that the form gives.
+    The seed decides how they start. Return peft's view of the networks. Raises UsageError where
+    peft is missing, or nothing bears a name that the form gives.
     """
     try:
         from peft import LoraConfig, get_peft_model

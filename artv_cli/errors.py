@@ -8,7 +8,7 @@
     │   │   └── StoryboardError     the one that has them is a storyboard
     │   └── ImageError          an input image is missing, unreadable, too large or out of bounds
     ├── ModelError              a model is missing, incomplete or of another kind
-    ├── CacheLocked             another process renders into the same cache
+    ├── CacheLocked             another process works in the same cache or folder
     ├── StorageError            no space left, or a folder that cannot be written
     ├── EncodeError             ffmpeg failed or wrote something else than was asked
     └── RenderError             a network produced something that is not a picture
@@ -72,7 +72,7 @@ class ModelError(ArtvError):
 
 
 class CacheLocked(ArtvError):
-    """Another process is rendering into the same cache."""
+    """Another process is at work in the same cache, or in the same output folder."""
 
 
 class StorageError(ArtvError):

@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
 from safetensors.torch import load_file
 from shards import moving_square, write_shards
-from tiny import SIZE, tiny_folder
+from tiny import PREFERENCES, SIZE, tiny_folder, tiny_model
 from typer.testing import CliRunner
 
 import artv_cli.train.checkpoint as checkpoint
@@ -22,7 +22,8 @@ from artv_cli.artv_engine import load_engine
 from artv_cli.cli import app
 from artv_cli.engine import FrameRequest
 from artv_cli.model.folder import find_model
-from artv_cli.model.weights import load_model
+from artv_cli.model.weights import load_model, save_model
+from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
 from artv_cli.train.training_recipe import load_training_recipe
 
@@ -177,10 +178,46 @@ def test_lora_may_train_what_is_fresh_in_full(studio: Path) -> None:
     assert not (studio / "lora-whole" / "lora").exists()  # alone it would not be the training
 
 
+@pytest.mark.parametrize("asked", [None, "reference_minus_input"])
+def test_one_static_noise_is_trained_drawn_and_exported(studio: Path, asked: str | None) -> None:
+    model = studio / "inverted"
+    if not model.exists():
+        save_model(model, tiny_model(), PREFERENCES.model_copy(
+            update={"static_noise": "input_minus_reference"}))  # fmt: skip
+    change = {} if asked is None else {"static_noise": asked}
+    recipe = variant(studio, "noise.yaml", model="inverted", samples="2", **change)
+    session = Session(load_training_recipe(studio / recipe), studio / f"noise-{asked}")
+    outcome = session.run()
+    form = asked or "input_minus_reference"
+    assert session.trainer.recipe.static_noise == form
+    assert session._model.static_noise == form  # which the sheets draw with
+    assert find_model(str(outcome.model)).preferences.static_noise == form
+
+
 def test_a_run_of_another_model_is_not_gone_on_with(studio: Path, finished: Path) -> None:
+    run(studio, "of-tiny", "--samples", "2")
     recipe = variant(studio, "other.yaml", model="whole/model")
-    result = run(studio, "whole", recipe=recipe, code=2)
+    result = run(studio, "of-tiny", recipe=recipe, code=2)
     assert "it began with another model" in result.stderr
+
+
+def test_the_base_is_never_written_over(studio: Path, finished: Path) -> None:
+    before = find_model(str(finished / "model")).fingerprint
+    recipe = variant(studio, "over.yaml", model="whole/model")
+    assert "would write over" in run(studio, "whole", recipe=recipe, code=2).stderr
+    assert find_model(str(finished / "model")).fingerprint == before
+
+
+def test_a_card_is_not_chosen_by_name(studio: Path) -> None:
+    result = run(studio, "card", "--device", "cuda:7", code=2)
+    assert "--device cuda:7 cannot be trained on by name" in result.stderr
+
+
+def test_two_runs_in_one_folder_are_told_apart(studio: Path) -> None:
+    with alone(studio / "shared"):
+        result = run(studio, "shared", code=4)
+    assert "Another process trains in" in result.stderr
+    assert not (studio / "shared" / "state.safetensors").exists()
 
 
 @pytest.mark.parametrize(

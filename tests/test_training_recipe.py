@@ -33,6 +33,7 @@ def test_what_is_left_out_is_the_papers(tmp_path: Path) -> None:
     drops = recipe.drops
     assert (drops.references, drops.anchor, drops.text, drops.key_frames) == (0.1, 0.1, 0.1, 0)
     assert recipe.lora is None
+    assert recipe.static_noise is None  # the model's own
     assert recipe.folder == tmp_path
 
 

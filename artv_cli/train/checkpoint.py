@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from artv_cli.errors import UsageError
-from artv_cli.files.durable import sync_folder
+from artv_cli.files.durable import sync_folder, temporary_for
 from artv_cli.files.output import storage_errors
 from artv_cli.train.ema import WeightAverage
 
@@ -102,7 +102,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    temporary = path.with_suffix(".tmp")
+    temporary = temporary_for(path)
     with storage_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

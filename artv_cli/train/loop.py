@@ -41,6 +41,7 @@ from artv_cli.train.examples import (
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import accelerator_for
 from artv_cli.train.recipe import Recipe
+from artv_cli.train.run_folder import STATE
 
 Row = dict[str, Any]
 Rng = np.random.Generator
@@ -252,7 +253,7 @@ class Trainer:
 
     @property
     def _state(self) -> Path:
-        return self.folder / "state.safetensors"
+        return self.folder / STATE
 
     def _load(self) -> None:
         if self._state.exists():

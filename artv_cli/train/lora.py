@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 
-def add_adapter(networks: ArtV, form: LoraForm) -> PeftModel:
+def add_adapter(networks: ArtV, form: LoraForm, seed: int = 0) -> PeftModel:
     """Put matrices beside the targets, in place, and leave only what is trained trainable.
 
-    Return peft's view of the networks. Raises UsageError where peft is missing, or nothing bears
-    a name that the form gives.
+    The seed decides how they start. Return peft's view of the networks. Raises UsageError where
+    peft is missing, or nothing bears a name that the form gives.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -50,7 +50,9 @@ def add_adapter(networks: ArtV, form: LoraForm) -> PeftModel:
     )
     networks.requires_grad_(False)
     try:
-        adapted: Any = get_peft_model(networks, config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            adapted: Any = get_peft_model(networks, config)
     except ValueError as error:
         raise UsageError(
             f"lora cannot stand beside {', '.join(form.targets)}: {str(error).split('. ')[0]}",

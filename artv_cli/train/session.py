@@ -11,7 +11,8 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from artv_cli.errors import UsageError
 from artv_cli.files.output import replacing, storage_errors
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import Model, load_model
+from artv_cli.settings import StaticNoise
 from artv_cli.train.activations import checkpoint_activations
 from artv_cli.train.checkpoint import whole
 from artv_cli.train.examples import Drops
@@ -31,6 +33,7 @@ from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.parallel import accelerator_for, is_sharded
 from artv_cli.train.recipe import Recipe
+from artv_cli.train.run_folder import LORA, MODEL, alone, require_own
 from artv_cli.train.shards import Sample, find_samples, split
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model
@@ -38,6 +41,7 @@ from artv_cli.train.training_recipe import TrainingRecipe
 from artv_cli.train.video_clips import Encoder, VideoClips
 
 Say = Callable[[str], None]
+DEVICES = ("auto", "cpu")
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,9 @@ class Outcome:
 class Session:
     """One run of a training; it goes on where the last one in the same folder stopped.
 
-    Raises UsageError for a recipe that the model or the clips do not allow, ModelError for a bad
-    model. `samples`: examples in all, by default the recipe's.
+    From here to the end of `run` it has the folder to itself. Raises UsageError for a recipe that
+    the model or the clips do not allow, ModelError for a bad model, CacheLocked while another
+    process trains there. `samples`: examples in all, by default the recipe's.
     """
 
     def __init__(
@@ -65,8 +70,14 @@ class Session:
         samples: int | None = None,
         say: Say = lambda message: None,
     ) -> None:
+        if device not in DEVICES:
+            raise UsageError(
+                f"--device {device} cannot be trained on by name.",
+                "Give auto or cpu; which cards are used the launcher decides: `accelerate launch`.",
+            )
         self.recipe, self.out, self._say = recipe, out, say
         self.base = find_model(recipe.model, folder=recipe.folder)
+        require_own(out, self.base.path)
         self.size = _size(recipe, self.base)
         found = find_samples([recipe.folder / folder for folder in recipe.data])
         train, held_out = split(found, recipe.validation.share)
@@ -76,6 +87,15 @@ class Session:
                 f"with a share of {share:g} every clip is held out", "Lower `validation: share`."
             )
         self.accelerator = self._accelerator(device)
+        with ExitStack() as stack:
+            if self.accelerator.is_main_process:
+                stack.enter_context(alone(out))
+            self._prepare(train, held_out, samples)
+            self._alone = stack.pop_all()
+
+    def _prepare(self, train: list[Sample], held_out: list[Sample], samples: int | None) -> None:
+        """Load the model and the state that is there, and make the trainer."""
+        recipe = self.recipe
         self._model = self._load()
         learner = Learner(self._model.networks, self._model.text).to(self.accelerator.device)
         encoder = Encoder(self._model.vae.to(self.accelerator.device), self.size, self._is_half)
@@ -85,31 +105,28 @@ class Session:
             learner,
             self.clips,
             self._model.schedule,
-            _loop_recipe(recipe, samples),
-            out,
+            _loop_recipe(recipe, self._model.static_noise, samples),
+            self.out,
             self.accelerator,
             origin=self.base.fingerprint,
             with_frozen=False,
         )
         self._first = self.trainer.samples
         trained, there = count_trained(learner)
-        say(
+        self._say(
             f"{len(train)} clips to train with, {len(held_out)} held out; {trained / 1e6:.1f} of"
             f" {there / 1e6:.1f} million parameters are trained, from step {self.trainer.step}"
         )
 
     def run(self, seconds: float = math.inf) -> Outcome:
-        """Train for at most `seconds`, save, and write the model. Every process must call."""
-        try:
+        """Train for at most `seconds`, save, and write the model. Every process must call, once."""
+        with self._alone, closing(self.clips), closing(self.held_out):
             self.trainer.run(seconds, self._report, self._look)
             trainer = self.trainer
             model = self._export() if trainer.step else None
             self.accelerator.wait_for_everyone()
             self.accelerator.end_training()
             return Outcome(trainer.step, trainer.samples, model)
-        finally:
-            self.clips.close()
-            self.held_out.close()
 
     @property
     def _is_half(self) -> bool:
@@ -133,10 +150,12 @@ class Session:
     def _load(self) -> Model:
         """Return the model with what is trained trainable, everything else frozen."""
         model = load_model(self.base)
+        # One form for all: what is trained, what the sheets show, what the exported model says.
+        model = replace(model, static_noise=self.recipe.static_noise or model.static_noise)
         model.networks.requires_grad_(self.recipe.lora is None)
         self._adapted = None
         if self.recipe.lora is not None:
-            self._adapted = add_adapter(model.networks, self.recipe.lora)
+            self._adapted = add_adapter(model.networks, self.recipe.lora, self.recipe.seed)
         if self.recipe.checkpoint_activations:
             checkpoint_activations(model.networks)
         return model
@@ -169,7 +188,7 @@ class Session:
             name.removeprefix("networks."): whole(weight).cpu()
             for name, weight in self.trainer.average.weights.items()
         }
-        path = self.out / "model"
+        path = self.out / MODEL
         if not self.accelerator.is_main_process:
             return path
         self._say(f"writing {path}")
@@ -177,10 +196,10 @@ class Session:
         if form is not None and self._adapted is not None:
             if not form.whole:  # else they alone would not be what was trained
                 self.trainer.average.copy_to(self.trainer.learner)
-                save_adapter(self._adapted, self.out / "lora")
+                save_adapter(self._adapted, self.out / LORA)
             weights = merged(load_model(self.base).networks, form, weights).state_dict()
         write_trained_model(
-            self.base, weights, path, size=self.size, static_noise=self.recipe.static_noise
+            self.base, weights, path, size=self.size, static_noise=self._model.static_noise
         )
         return path
 
@@ -215,16 +234,17 @@ def _size(recipe: TrainingRecipe, base: ModelFolder) -> tuple[int, int]:
     return size
 
 
-def _loop_recipe(recipe: TrainingRecipe, samples: int | None) -> Recipe:
+def _loop_recipe(recipe: TrainingRecipe, static_noise: StaticNoise, samples: int | None) -> Recipe:
     """Return what the loop needs of a recipe."""
     drops = Drops(**recipe.drops.model_dump(), anchor_window=recipe.anchor_window)
     names = (
         "batch_size", "pass_size", "learning_rate", "warmup", "decay_share", "weight_decay",
-        "max_grad_norm", "ema_decay", "max_noise_level", "static_noise", "loss_of", "shift",
-        "seed", "log_interval",
+        "max_grad_norm", "ema_decay", "max_noise_level", "loss_of", "shift", "seed",
+        "log_interval",
     )  # fmt: skip
     return Recipe(
         **{name: getattr(recipe, name) for name in names},
+        static_noise=static_noise,
         samples=samples or recipe.samples,
         ema_device="cpu" if recipe.ema_on == "cpu" else None,
         drops=drops,

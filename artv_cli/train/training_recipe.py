@@ -116,8 +116,8 @@ class TrainingRecipe(Frozen):
     max_noise_level: Annotated[int, Whole(0, 999)] = Field(
         default=550, description="How far references and anchor are noised at most."
     )
-    static_noise: Annotated[StaticNoise, Choice(get_args(StaticNoise))] = Field(
-        default="exact", description="The form of the static noise."
+    static_noise: Annotated[StaticNoise, Choice(get_args(StaticNoise))] | None = Field(
+        default=None, description="The form of the static noise; left out: the model's own."
     )
     loss_of: Annotated[Measure, Choice(get_args(Measure))] = Field(
         default="noise", description="What the squared error is measured on."

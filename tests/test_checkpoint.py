@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from artv_cli.errors import UsageError
 from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
 from artv_cli.train.ema import WeightAverage
 
@@ -58,3 +61,10 @@ def test_a_state_of_spread_weights_is_that_of_whole_ones(tmp_path: Path) -> None
     one, other = go_on(alone), go_on(shared)
     for name, weight in one.items():
         torch.testing.assert_close(weight, other[name])
+
+
+def test_a_state_that_says_nothing_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "state.safetensors"
+    save_file({"weights/0.bias": torch.zeros(5)}, file)
+    with pytest.raises(UsageError, match="does not say what it began with"):
+        go_on(file)

@@ -292,7 +292,13 @@ def test_what_is_frozen_has_no_average_and_may_be_left_out_of_the_state(tmp_path
     frozen = learner()
     frozen.text.requires_grad_(False)
     one = Trainer(
-        frozen, clips(), Schedule.scaled_linear(), RECIPE, tmp_path, with_frozen=False, origin="a"
+        frozen,
+        clips(),
+        Schedule.scaled_linear(),
+        RECIPE,
+        tmp_path,
+        with_frozen=False,
+        origin={"model": "a"},
     )
     one.train_step()
     one.save()

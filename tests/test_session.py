@@ -208,6 +208,18 @@ def test_the_base_is_never_written_over(studio: Path, finished: Path) -> None:
     assert find_model(str(finished / "model")).fingerprint == before
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_size", "4"), ("seed", "1"), ("loss_of", "velocity"), ("lora", "{rank: 2}"),
+     ("static_noise", "reference_minus_input"), ("data", "[clips, clips]")],
+)  # fmt: skip
+def test_a_state_is_not_gone_on_with_by_another_recipe(
+    studio: Path, finished: Path, name: str, value: str
+) -> None:
+    recipe = variant(studio, "changed.yaml", **{name: value})
+    assert f"it began with another {name}" in run(studio, "whole", recipe=recipe, code=2).stderr
+
+
 def test_a_card_is_not_chosen_by_name(studio: Path) -> None:
     result = run(studio, "card", "--device", "cuda:7", code=2)
     assert "--device cuda:7 cannot be trained on by name" in result.stderr
@@ -259,7 +271,8 @@ def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studi
     run(studio, "nan", "--samples", "2")
     before = (studio / "nan" / "state.safetensors").read_bytes()
     recipe = variant(studio, "nan.yaml", learning_rate="1", max_grad_norm="1e9", samples="200",
-                     validation="{every: 0}", sheets="{every: 0}", precision="bf16")  # fmt: skip
+                     validation="{share: 0.4, every: 0}", sheets="{every: 0}",
+                     precision="bf16")  # fmt: skip
     session = Session(load_training_recipe(studio / recipe), studio / "nan")
     with torch.no_grad():
         session.trainer.learner.networks.dynamic.unet.conv_in.weight.fill_(float("nan"))

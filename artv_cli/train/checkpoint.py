@@ -6,6 +6,7 @@ Weights that are spread over processes are gathered: a state can be gone on with
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from artv_cli.files.durable import sync_folder, temporary_for
 from artv_cli.files.output import storage_errors
 from artv_cli.train.ema import WeightAverage
 
+Origin = Mapping[str, Any]
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -34,15 +36,15 @@ def save_checkpoint(
     step: int,
     *,
     elapsed: float = 0.0,
-    origin: str = "",
+    origin: Origin | None = None,
     with_frozen: bool = True,
     write: bool = True,
 ) -> None:
     """Write weights, their average, the optimiser's moments, the step and the seconds spent.
 
-    `origin` names what the training began with; without `with_frozen` only what is trained is
-    kept. Of several processes all must call, and one has `write`. Raises StorageError, and the
-    state before is still there.
+    `origin` is what decides a training's bits, by the names of a recipe; without `with_frozen`
+    only what is trained is kept. Of several processes all must call, and one has `write`. Raises
+    StorageError, and the state before is still there.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in module.named_parameters():
@@ -54,7 +56,7 @@ def save_checkpoint(
             if state := optimizer.state.get(parameter):
                 tensors[f"{moment}/{name}"] = whole(state[moment])
     if write:
-        metadata = {"step": str(step), "elapsed": str(elapsed), "origin": origin}
+        metadata = {"step": str(step), "elapsed": str(elapsed), "origin": json.dumps(origin or {})}
         _write(path, tensors, metadata)
 
 
@@ -63,7 +65,7 @@ def load_checkpoint(
     module: nn.Module,
     average: WeightAverage,
     optimizer: torch.optim.Optimizer,
-    origin: str = "",
+    origin: Origin | None = None,
 ) -> tuple[int, float]:
     """Restore what `save_checkpoint` wrote; return the step and the seconds, 0 if not written.
 
@@ -71,10 +73,9 @@ def load_checkpoint(
     """
     try:
         with safe_open(path, "pt") as file, torch.no_grad():
-            metadata = file.metadata()
-            if metadata.get("origin", "") != origin:
-                raise _foreign(path, "it began with another model")
+            metadata = file.metadata() or {}
             step, elapsed = int(metadata["step"]), float(metadata.get("elapsed", 0.0))
+            _require_same(path, metadata.get("origin"), origin or {})
             names = set(file.keys())
             for name, parameter in module.named_parameters():
                 if f"weights/{name}" in names:
@@ -89,6 +90,8 @@ def load_checkpoint(
                         "step": torch.tensor(float(step), device=parameter.device),
                         **{moment: _like(parameter, value) for moment, value in moments.items()},
                     }
+    except (KeyError, ValueError) as error:
+        raise _foreign(path, "it does not say what it began with") from error
     except (SafetensorError, OSError) as error:
         raise UsageError(
             f"{path} cannot be read: {error}", "Delete it to begin anew, or take another --out."
@@ -123,6 +126,15 @@ def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -
         told = re.search(r"os error (\d+)", str(error))
         code = int(told.group(1)) if told else errno.EIO
         raise OSError(code, os.strerror(code)) from error
+
+
+def _require_same(path: Path, told: str | None, origin: Origin) -> None:
+    """Raise UsageError, naming the first difference, where a state had another origin."""
+    there = json.loads(told or "{}")
+    here = json.loads(json.dumps(origin))  # tuples become lists
+    for name in [*here, *there]:
+        if name not in there or name not in here or there[name] != here[name]:
+            raise _foreign(path, f"it began with another {name}")
 
 
 def _foreign(path: Path, how: str) -> UsageError:

@@ -27,7 +27,7 @@ from artv_cli.files.output import storage_errors
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
 from artv_cli.settings import StaticNoise
-from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
+from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.examples import (
     NO_DROPS,
@@ -72,7 +72,7 @@ class Trainer:
     """Trains a `Learner` on clips; its state lives in `folder`.
 
     `accelerator` says where and over which processes; left out, it is where the learner stands.
-    `origin` tells trainings apart that began with different weights; a state `with_frozen` holds
+    `origin` is what a state must share to be gone on with; a state `with_frozen` holds
     also what is not trained.
     """
 
@@ -85,7 +85,7 @@ class Trainer:
         folder: Path,
         accelerator: Accelerator | None = None,
         *,
-        origin: str = "",
+        origin: Origin | None = None,
         with_frozen: bool = True,
     ) -> None:
         self.clips, self.schedule, self.recipe, self.folder = clips, schedule, recipe, folder

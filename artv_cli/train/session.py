@@ -7,6 +7,7 @@ The run folder holds `state.safetensors` (what a later run goes on from), `log.j
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -42,6 +44,9 @@ from artv_cli.train.video_clips import Encoder, VideoClips
 
 Say = Callable[[str], None]
 DEVICES = ("auto", "cpu")
+LASTING = (
+    "batch_size", "seed", "loss_of", "shift", "max_noise_level", "drops", "anchor_window", "lora",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Session:
             _loop_recipe(recipe, self._model.static_noise, samples),
             self.out,
             self.accelerator,
-            origin=self.base.fingerprint,
+            origin=self._origin(train),
             with_frozen=False,
         )
         self._first = self.trainer.samples
@@ -159,6 +164,18 @@ class Session:
         if self.recipe.checkpoint_activations:
             checkpoint_activations(model.networks)
         return model
+
+    def _origin(self, train: list[Sample]) -> dict[str, Any]:
+        """Return what must not change on the way; rates, precision and budget may."""
+        names = [[s.shard.name, s.key, s.frames] for s in train]
+        told = self.recipe.model_dump(include=set(LASTING))
+        return {
+            "model": self.base.fingerprint,
+            "data": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+            "size": self.size,
+            "static_noise": self._model.static_noise,
+            **{name: told[name] for name in LASTING},
+        }
 
     def _look(self) -> None:
         """After a step: measure and draw, where it is time to."""

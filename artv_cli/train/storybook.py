@@ -47,7 +47,7 @@ PREFERENCES = Preferences(
     # it, a character is often drawn twice over. A story hangs on its key frames: they get more.
     sampling=Sampling(
         sampler="dpmpp_2s_ancestral",
-        steps=8,
+        steps=6,
         guidance=Guidance(text=1.5, reference=0.0, anchor=0.0, on="dynamic"),
         noise_level=150,
     ),

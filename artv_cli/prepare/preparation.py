@@ -11,17 +11,15 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from artv_cli.errors import CacheLocked, UsageError
+from artv_cli.errors import UsageError
 from artv_cli.files.durable import commit, make_folder, sweep
+from artv_cli.files.lock import alone
 from artv_cli.files.output import storage_errors
 from artv_cli.media import ffmpeg
 from artv_cli.model.folder import ModelFolder, find_model
@@ -83,7 +81,7 @@ def prepare(order: Order, say: Say) -> dict[str, Any]:
     if (order.out / INDEX).exists():
         return _finished(order.out, identity)
     _require_own(order.out, order.places)
-    with _alone(order.out):
+    with alone(order.out / WORK / "lock", f"Another process prepares {order.out}."):
         return _Work(order, identity, multiple, model, say).run()
 
 
@@ -140,17 +138,6 @@ def _require_own(out: Path, places: Sequence[Path]) -> None:
                     f"{out} is there, and holds no begun work.", "Name a new or an empty folder."
                 )
         make_folder(out / WORK)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    try:
-        with FileLock(out / WORK / "lock", timeout=0):
-            yield
-    except Timeout:
-        raise CacheLocked(
-            f"Another process prepares {out}.", "Wait until it is done, or name another --out."
-        ) from None
 
 
 class _Work:

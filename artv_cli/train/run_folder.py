@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from artv_cli.errors import CacheLocked, UsageError
+from artv_cli.errors import UsageError
+from artv_cli.files import lock
 from artv_cli.files.durable import sweep
 from artv_cli.files.output import storage_errors
 
@@ -36,17 +35,8 @@ def alone(out: Path) -> Iterator[None]:
 
     Raises CacheLocked while another process trains there, StorageError.
     """
-    lock = FileLock(out / ".lock", timeout=0)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout:  # an OSError too
-            raise CacheLocked(
-                f"Another process trains in {out}.", "Wait until it is done, or name another --out."
-            ) from None
-    try:
+    with lock.alone(out / ".lock", f"Another process trains in {out}."):
         sweep(out.glob("*.tmp"))
         yield
-    finally:
-        lock.release()

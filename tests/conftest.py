@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,12 @@ def stand_in_model(
         latent_channels=4,
         downsampling=8,
     )
+
+
+@pytest.fixture
+def folder(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of a module's own `pristine` model to damage."""
+    return Path(shutil.copytree(pristine, tmp_path / "copy"))
 
 
 @pytest.fixture

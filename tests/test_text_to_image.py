@@ -11,6 +11,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub.utils import filter_repo_objects
+from tiny import edit_json
 from tiny_base import SIDE, tiny_base
 
 from artv_cli.errors import ModelError
@@ -25,18 +26,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "painter"
     tiny_base(folder)
     return folder
-
-
-@pytest.fixture
-def folder(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of the model to damage."""
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
-def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def test_a_folder_says_what_the_plan_needs_to_know(pristine: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,10 @@ class SolidClips(Clips):
 
     def caption(self, clip: int, frame: int, rng: Any, *, complete: bool) -> str:
         return f"{'a' if complete else 'the'} cat walks"
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Have a JSON file hold what `change` makes of its object."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))

@@ -11,8 +11,6 @@ import typer
 from artv_cli.commands.options import TalkOptions
 from artv_cli.console import duration, emit, emit_json
 from artv_cli.errors import UsageError
-from artv_cli.prepare.preparation import UNREADABLE, Order
-from artv_cli.prepare.preparation import prepare as carry_out
 from artv_cli.talk import Talk
 
 _WORDS = {
@@ -92,6 +90,10 @@ def prepare(
         raise UsageError(f"--keep {keep} keeps nothing.", "Say a share, such as 0.5.")
     if min_motion > max_motion:
         raise UsageError(f"--min-motion {min_motion} is above --max-motion {max_motion}.")
+    # What no other command needs is loaded here: the room takes a moment.
+    from artv_cli.prepare.preparation import UNREADABLE, Order
+    from artv_cli.prepare.preparation import prepare as carry_out
+
     talker = Talk(quiet=talk.quiet)
     report = carry_out(
         Order(
@@ -110,21 +112,21 @@ def prepare(
         ),
         lambda message: talker.say(message, "dim"),
     )
-    _tell(report, out, talker)
+    _tell(report, out / UNREADABLE, talker)
     if talk.json:
         emit_json({"output": str(out), **{k: report[k] for k in _COUNTS}})
     else:
         emit(str(out))
 
 
-def _tell(report: dict[str, Any], out: Path, talker: Talk) -> None:
+def _tell(report: dict[str, Any], unreadable: Path, talker: Talk) -> None:
     clips = report["clips"]
     left = ", ".join(f"{clips[name]} {words}" for name, words in _WORDS.items() if clips[name])
     dropped = f"; left out: {left}" if left else ""
     kept = f"{clips['kept']} clip{'s' * (clips['kept'] != 1)}"
     talker.say(f"{kept}, {duration(report['seconds'])} in all{dropped}")
     if report["unreadable"]:
-        where = out / UNREADABLE
-        talker.warn(f"{report['unreadable']} of {report['videos']} videos cannot be used: {where}")
+        count = f"{report['unreadable']} of {report['videos']}"
+        talker.warn(f"{count} videos cannot be used: {unreadable}")
     if not clips["kept"]:
         talker.warn("no clip was kept; report.json says why")

@@ -13,7 +13,6 @@ import typer
 from artv_cli.commands.options import TalkOptions
 from artv_cli.console import emit, emit_json
 from artv_cli.talk import Talk
-from artv_cli.train.training_recipe import load_training_recipe
 
 
 def train(
@@ -45,6 +44,8 @@ def train(
     that was stopped goes on when the same command is run again; its model folder
     is DIR/model, for artv story --model.
     """
+    from artv_cli.train.training_recipe import load_training_recipe
+
     asked = load_training_recipe(recipe)
     from artv_cli.train.session import Session  # torch comes with it
 

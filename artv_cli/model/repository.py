@@ -55,11 +55,16 @@ def local_folder(name: str, folder: Path, kinds: str) -> Path | None:
         raise ModelError(
             f"{name} is a file, not a model folder", f"Name the folder that holds {INDEX}."
         )
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if not is_hub_id(name):
         raise ModelError(
             f"there is no model {name!r}", f"Name {kinds}, or a hub id such as owner/name."
         )
     return None
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether a name can be a hub id: `owner/name`."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
 
 
 def download(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:
@@ -145,10 +150,14 @@ def digest(head: str, path: Path, parts: Mapping[str, bool], variant: str | None
     for part, has_weights in parts.items():
         configs = sorted(f for f in (path / part).iterdir() if f.suffix in CONFIGS)
         for file in [*configs, *(weight_files(path, part, variant) if has_weights else ())]:
-            with file.open("rb") as stream:
-                told = hashlib.file_digest(stream, "sha256").hexdigest()
-            total.update(f"{part}/{file.name} {told}\n".encode())
+            total.update(f"{part}/{file.name} {file_digest(file)}\n".encode())
     return total.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def first_line(error: BaseException) -> str:

@@ -23,7 +23,13 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from artv_cli.errors import ModelError
 from artv_cli.latents import Pixels
 from artv_cli.machine import resolve_device
-from artv_cli.model.repository import read_json, require_weights
+from artv_cli.model.repository import (
+    file_digest,
+    first_line,
+    is_hub_id,
+    read_json,
+    require_weights,
+)
 from artv_cli.model.weights import load_part, load_weights
 
 SEEN = 4  # frames of a clip, evenly spaced
@@ -44,9 +50,7 @@ class ClipFolder:
         total = hashlib.sha256()
         kinds = (".json", ".txt", ".safetensors")
         for file in sorted(f for f in self.path.iterdir() if f.suffix in kinds):
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            total.update(f"{file.name} {digest}\n".encode())
+            total.update(f"{file.name} {file_digest(file)}\n".encode())
         return total.hexdigest()
 
 
@@ -117,7 +121,7 @@ def find_clip(name: str) -> ClipFolder:
 
 
 def _from_hub(name: str) -> Path:
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if not is_hub_id(name):
         raise ModelError(
             f"there is no CLIP model {name!r}",
             "Name a folder, or a hub id such as openai/clip-vit-large-patch14.",
@@ -127,9 +131,8 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
     except Exception as error:  # the hub's client raises many kinds, none of them ours
-        told = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"the CLIP model {name!r} could not be fetched from the hub: {told}",
+            f"the CLIP model {name!r} could not be fetched from the hub: {first_line(error)}",
             "Check the id and the connection; without one, name a folder.",
         ) from None
 

@@ -5,10 +5,8 @@ Weights that are spread over processes are gathered: a state can be gone on with
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from artv_cli.errors import UsageError
 from artv_cli.files.durable import sync_folder, temporary_for
 from artv_cli.files.output import storage_errors
+from artv_cli.model.weights import system_error
 from artv_cli.train.ema import WeightAverage
 
 Origin = Mapping[str, Any]
@@ -122,10 +121,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) 
 def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     try:
         save_file(dict(tensors), path, metadata=metadata)
-    except SafetensorError as error:  # wraps what the system said in a sentence
-        told = re.search(r"os error (\d+)", str(error))
-        code = int(told.group(1)) if told else errno.EIO
-        raise OSError(code, os.strerror(code)) from error
+    except SafetensorError as error:
+        raise system_error(error) from error
 
 
 def _require_same(path: Path, told: str | None, origin: Origin) -> None:

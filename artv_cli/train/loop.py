@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
@@ -39,7 +38,7 @@ from artv_cli.train.examples import (
     pick_frames,
 )
 from artv_cli.train.loss import Draw, masked_diffusion_loss
-from artv_cli.train.parallel import accelerator_for
+from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import STATE
 
@@ -127,7 +126,7 @@ class Trainer:
         started, saved = time.monotonic(), 0.0
         window: list[Tensor] = []
         while self.samples < self.recipe.samples:
-            spent = self._agree(time.monotonic() - started)
+            spent = agree(time.monotonic() - started, self.device)
             if spent >= seconds:
                 break
             window.append(self.train_step())
@@ -260,12 +259,6 @@ class Trainer:
             self.step, _ = load_checkpoint(
                 self._state, self.learner, self.average, self.optimizer, self.origin
             )
-
-    def _agree(self, value: float) -> float:
-        """Return the first process's value in all of them."""
-        if self.world == 1:
-            return value
-        return broadcast(torch.tensor([value], device=self.device)).item()
 
     def _rate(self) -> float:
         """Share of the full learning rate: a ramp up, a plateau, a ramp down."""

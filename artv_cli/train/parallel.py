@@ -74,10 +74,10 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def agree(value: float) -> float:
-    """Return the first process's value in all of them."""
+def agree(value: float, device: torch.device | str = "cpu") -> float:
+    """Return the first process's value in all of them; `device`: where their group talks."""
     if not dist.is_initialized():
         return value
-    shared = torch.tensor([value], dtype=torch.float64)
+    shared = torch.tensor([value], dtype=torch.float64, device=device)
     dist.broadcast(shared, 0)
     return shared.item()

@@ -8,14 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-import diffusers
-import PIL
-import psutil
 import torch
-import transformers
 from torch import Tensor
 
-from artv_cli import __version__
 from artv_cli.diffusion.denoiser import Denoiser, Prediction
 from artv_cli.diffusion.guidance import Branch, guidance_branches
 from artv_cli.diffusion.noise import AUGMENTATION, INITIAL, augment, gaussian, step_noise
@@ -23,6 +18,7 @@ from artv_cli.diffusion.sampler import initial_state, sample
 from artv_cli.engine import FrameRequest
 from artv_cli.errors import UsageError
 from artv_cli.latents import Dtype, Latents, Pixels
+from artv_cli.machine import environment, free_memory, resolve_device
 from artv_cli.model.adapter import REFERENCE_COUNT
 from artv_cli.model.artv import Conditions, PreparedText, stack
 from artv_cli.model.codec import decode_latents, downsampling, encode_images
@@ -51,7 +47,7 @@ def load_engine(
     height): left out, the model's own; `warn` hears that memory will be short. Raises UsageError
     for a device that is not there or cannot hold the model, ModelError for a bad model.
     """
-    device = _resolve_device(device)
+    device = resolve_device(device)
     dtype = dtype or folder.preferences.dtype
     if device == "cpu" and offload != "none":
         warn("--offload does nothing on a cpu: the networks are in main memory as it is")
@@ -88,15 +84,7 @@ class ArtvEngine:
     @property
     def environment(self) -> Mapping[str, str]:
         """Versions, device and threads: what can change the last bit of a frame."""
-        return {
-            "artv": __version__,
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
-            "pillow": PIL.__version__,  # scales the pictures that are given, packs all of them
-            "device": _device_name(self._device),
-            "threads": str(torch.get_num_threads()),
-        }
+        return environment(self._device)
 
     @torch.inference_mode()
     def encode(self, pixels: Pixels) -> Latents:
@@ -227,35 +215,3 @@ def _require_memory(demand: Demand, device: str, warn: Callable[[str], None]) ->
     if lack.is_certain and device.startswith("cuda"):
         raise UsageError(f"{lack.message}.", lack.remedy)
     warn(f"{lack.message}: {lack.remedy}")
-
-
-def free_memory(device: str) -> int | None:
-    """Return how many bytes can still be taken on a device, or None where nobody tells."""
-    if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[0]
-    if device == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return psutil.virtual_memory().available if device == "cpu" else None
-
-
-def _resolve_device(name: str) -> str:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).cpu()  # there, and one that holds values
-    except Exception as error:  # each of torch's backends fails in its own way
-        raise UsageError(
-            f"there is no device {name!r} here: {str(error).splitlines()[0]}",
-            "Leave --device out to take the best there is, or say cpu.",
-        ) from None
-    return name
-
-
-def _device_name(device: str) -> str:
-    """Return the kind of a device and which one it is: the same card, however it was asked for."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.backends.cpu.get_cpu_capability()})" if kind == "cpu" else kind

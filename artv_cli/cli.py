@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from artv_cli import __version__
-from artv_cli.commands import cache, doctor, evaluate, models, render, storyboard
+from artv_cli.commands import cache, doctor, evaluate, models, prepare, render, storyboard, train
 from artv_cli.commands.options import grouped, with_signature
 from artv_cli.console import drop_stdout, emit, say
 from artv_cli.errors import ArtvError, CacheLocked, ModelError, StorageError, UsageError
@@ -140,6 +140,8 @@ app.add_typer(_cache, name="cache", rich_help_panel="Housekeeping")
 _models = _app("Look at the models that artv can use, and make new ones.")
 _add(_models, None, models.ls, models.show, models.init)
 app.add_typer(_models, name="models", rich_help_panel="Housekeeping")
+
+_add(app, "Training", prepare.prepare, train.train)
 
 _evaluate = _app("Measure what a model draws.")
 _add(_evaluate, None, evaluate.storybook)

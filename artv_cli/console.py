@@ -109,10 +109,11 @@ def _blocks(headers: Sequence[str], rows: list[list[str]], width: int) -> Iterab
                 yield _wrapped(f"{'  ' * (column > 0)}{label}{cell}", width)
 
 
-def to_do(cached: int, to_render: int, anchor_images: int) -> str:
+def to_do(cached: int, to_render: int, pictures: int, anchor_images: int) -> str:
     """Return what there is and what is to be made, in one line."""
+    drawn = f", {pictures} picture{'s' * (pictures > 1)} to draw" if pictures else ""
     images = f", {anchor_images} anchor image{'s' * (anchor_images > 1)} to encode"
-    return f"{cached} cached, {to_render} to render{images if anchor_images else ''}"
+    return f"{cached} cached, {to_render} to render{drawn}{images if anchor_images else ''}"
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
-"""The contract between the loop that renders a story and whatever makes one frame of it.
+"""The contracts between the loop that renders a story and whatever makes one frame of it.
 
-`artv_cli.artv_engine.ArtvEngine` fulfils it with the masked diffusion model; the tests fulfil it
-with engines that cost microseconds. Nothing here imports torch.
+`artv_cli.artv_engine.ArtvEngine` fulfils `Engine` with the masked diffusion model,
+`artv_cli.pipeline_engine.PipelineEngine` `PictureEngine` with a text-to-image model; the tests
+fulfil both with engines that cost microseconds. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from artv_cli.latents import Latents, Pixels
+from artv_cli.latents import Dtype, Latents, Pixels
 from artv_cli.settings import Sampling
 
 
@@ -26,6 +27,25 @@ class FrameRequest:
     seed: int
     size: tuple[int, int]
     sampling: Sampling
+
+
+@dataclass(frozen=True)
+class PictureRequest:
+    """What a text-to-image model is told about the picture of a key frame: all that decides it.
+
+    `model` is its fingerprint. It draws at `drawn_size`, where it is at home; the picture is cut
+    and scaled to `size`, both (width, height) in pixels. `steps` and `guidance` left None are the
+    model's own.
+    """
+
+    model: str
+    prompt: str
+    seed: int
+    size: tuple[int, int]
+    drawn_size: tuple[int, int]
+    dtype: Dtype
+    steps: int | None = None
+    guidance: float | None = None
 
 
 class Engine(Protocol):
@@ -57,4 +77,26 @@ class Engine(Protocol):
 
     def decode(self, latents: Latents) -> Pixels:
         """Return the picture of a frame: uint8 (h, w, 3)."""
+        ...
+
+
+class PictureEngine(Protocol):
+    """Draws the pictures that key frames are encoded from, by words alone."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the weights and configs that decide the bits of a picture."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What else can change them, told as an `Engine` on the same machine tells it."""
+        ...
+
+    def picture(self, request: PictureRequest) -> Pixels:
+        """Draw a picture: uint8 (h, w, 3), of the size that was asked for."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory that the model takes; it draws no more."""
         ...

@@ -4,10 +4,11 @@
 
     ArtvError                   the work failed
     ├── UsageError              an option, a setting or an argument cannot be used
-    │   ├── StoryboardError     the storyboard has problems: all of them, with their places
+    │   ├── DocumentError       a YAML file has problems: all of them, with their places
+    │   │   └── StoryboardError     the one that has them is a storyboard
     │   └── ImageError          an input image is missing, unreadable, too large or out of bounds
     ├── ModelError              a model is missing, incomplete or of another kind
-    ├── CacheLocked             another process renders into the same cache
+    ├── CacheLocked             another process works in the same cache or folder
     ├── StorageError            no space left, or a folder that cannot be written
     ├── EncodeError             ffmpeg failed or wrote something else than was asked
     └── RenderError             a network produced something that is not a picture
@@ -40,15 +41,15 @@ class UsageError(ArtvError):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing wrong in a storyboard: where it stands (1-based line and column) and what it is."""
+    """One thing wrong in a YAML file: where it stands (1-based line and column) and what it is."""
 
     line: int
     column: int
     message: str
 
 
-class StoryboardError(UsageError):
-    """A storyboard that cannot be used, with every problem found in it."""
+class DocumentError(UsageError):
+    """A YAML file that cannot be used, with every problem found in it."""
 
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
         self.name = name
@@ -56,6 +57,10 @@ class StoryboardError(UsageError):
         super().__init__(
             "\n".join(f"{name}:{p.line}:{p.column}: {p.message}" for p in self.problems)
         )
+
+
+class StoryboardError(DocumentError):
+    """A storyboard that cannot be used."""
 
 
 class ImageError(UsageError):
@@ -67,7 +72,7 @@ class ModelError(ArtvError):
 
 
 class CacheLocked(ArtvError):
-    """Another process is rendering into the same cache."""
+    """Another process is at work in the same cache, or in the same output folder."""
 
 
 class StorageError(ArtvError):

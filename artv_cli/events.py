@@ -2,8 +2,9 @@
 
 Each has `event`, its kind, and these fields; numbers of frames and segments count from 1.
 
-`started`   story, frames, segments, cached, to_render, anchor_images
+`started`   story, frames, segments, cached, to_render, pictures, anchor_images
 `loading`   model: it is being loaded, because a frame must be drawn
+`drawing`   prompt: a text-to-image model draws the picture of a key frame
 `segment`   segment, frames, prompt: its first frame comes next
 `frame`     frame, segment, reused, seconds, digest (SHA-256 of latents and picture), key;
             seconds_per_frame and seconds_left, told from newly drawn frames, null before the first
@@ -55,11 +56,15 @@ class Events(Observer):
             segments=len({frame.segment for frame in work.plan.frames}),
             cached=work.cached,
             to_render=work.to_render,
+            pictures=work.pictures,
             anchor_images=work.anchor_images,
         )
 
     def loading(self, model: str) -> None:
         self._print("loading", model=model)
+
+    def drawing(self, prompt: str) -> None:
+        self._print("drawing", prompt=prompt)
 
     def frame(self, frame: Frame) -> None:
         target = frame.plan

@@ -15,6 +15,7 @@ from artv_cli.errors import StorageError, UsageError
 from artv_cli.files.input_file import read_input
 from artv_cli.files.output import remove, storage_errors
 from artv_cli.image_paths import seen_from
+from artv_cli.key_frames import KeyFrameModel
 from artv_cli.latents import Pixels
 from artv_cli.media import video
 from artv_cli.media.subtitles import Cue, srt, write_srt
@@ -94,6 +95,7 @@ def make_recipe(
     *,
     plan: RenderPlan,
     model: ModelFolder,
+    key_frames: Mapping[int, KeyFrameModel],
     digests: Sequence[str],
     folder: Path,
 ) -> Recipe:
@@ -101,7 +103,7 @@ def make_recipe(
 
     Flags and other settings in force become part of its storyboard.
     """
-    told = _complete(storyboard, over, under)
+    told = _with_key_frames(_complete(storyboard, over, under), key_frames, folder)
     name = model.name_from(folder)
     if told.settings.model is not None:
         settings = told.settings.model_copy(update={"model": name})
@@ -111,7 +113,7 @@ def make_recipe(
         model=name,
         fingerprint=model.fingerprint,
         version=__version__,
-        settings=_in_force(told, plan, model),
+        settings=_in_force(told, plan, model, key_frames),
         frames_digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
         title=storyboard.title or "",
     )
@@ -205,13 +207,39 @@ def _complete(storyboard: Storyboard, over: Settings, under: Settings) -> Storyb
     return storyboard.model_copy(update={"segments": segments, "settings": film})
 
 
+def _with_key_frames(
+    storyboard: Storyboard, key_frames: Mapping[int, KeyFrameModel], folder: Path
+) -> Storyboard:
+    """Return the storyboard with each text-to-image model where it drew, named from `folder`."""
+    drawn = {
+        number: one.asked.model_copy(update={"model": one.folder.name_from(folder)})
+        for number, one in key_frames.items()
+    }
+
+    def said(settings: Settings, number: int | None = None) -> dict[str, Any]:
+        key_frame = None if number is None else drawn.get(number)
+        return {"settings": settings.model_copy(update={"key_frame": key_frame})}
+
+    segments = tuple(
+        segment.model_copy(update=said(segment.settings, number))
+        for number, segment in enumerate(storyboard.segments)
+    )
+    return storyboard.model_copy(update={"segments": segments, **said(storyboard.settings)})
+
+
 def _only(settings: Settings, names: set[str]) -> Settings:
     return Settings.model_validate({name: getattr(settings, name) for name in names})
 
 
-def _in_force(storyboard: Storyboard, plan: RenderPlan, model: ModelFolder) -> dict[str, Any]:
+def _in_force(
+    storyboard: Storyboard,
+    plan: RenderPlan,
+    model: ModelFolder,
+    key_frames: Mapping[int, KeyFrameModel],
+) -> dict[str, Any]:
     """Return the film's settings as JSON values, the model's own defaults included."""
     said, liked = storyboard.settings, model.preferences
+    pictured = sorted({one.folder.fingerprint for one in key_frames.values()})
     return {
         "size": list(plan.size),
         "fps": str(plan.fps),
@@ -219,4 +247,5 @@ def _in_force(storyboard: Storyboard, plan: RenderPlan, model: ModelFolder) -> d
         "seed": said.seed or DEFAULT_SEED,
         **asdict(sampling(said, liked.sampling)),
         "key_frame": asdict(sampling(said, liked.key_sampling)),
+        **({"pictured": pictured} if pictured else {}),
     }

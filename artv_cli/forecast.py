@@ -41,8 +41,9 @@ class SegmentForecast:
 
 @dataclass(frozen=True)
 class Estimate:
-    """`seconds` to draw what is missing, None where nothing like it was ever timed here; `bytes`
-    that the cache will grow by; `free_bytes` on its disk."""
+    """`seconds` to draw the frames that are missing, besides pictures of text-to-image models, and
+    None where nothing like them was ever timed here; `bytes` that the cache will grow by;
+    `free_bytes` on its disk."""
 
     seconds: float | None
     bytes: int
@@ -53,13 +54,15 @@ class Estimate:
 class Forecast:
     """What `artv story` would do now; `first_change` is the first frame to draw, from 1.
 
-    `anchor_images` are those to encode: they take a model, but the film does not show them.
+    `pictures` are those that a text-to-image model draws for key frames, `anchor_images` those to
+    encode: they take a model, but the film does not show them.
     """
 
     frames: int
     cached: int
     to_render: int
     first_change: int | None
+    pictures: int
     anchor_images: int
     segments: tuple[SegmentForecast, ...]
     estimate: Estimate
@@ -70,12 +73,14 @@ def forecast(story: Story, store: FrameStore) -> Forecast:
     plan = story.plan
     targets = missing(plan, store)
     lacking = [target for target in targets if target.is_shown]
+    pictures = sum(target.role == "picture" for target in targets)
     return Forecast(
         frames=len(plan.frames),
         cached=len(plan.frames) - len(lacking),
         to_render=len(lacking),
         first_change=lacking[0].index + 1 if lacking else None,
-        anchor_images=len(targets) - len(lacking),
+        pictures=pictures,
+        anchor_images=len(targets) - len(lacking) - pictures,
         segments=_segments(story, lacking, recall(store.root, story.request.storyboard)),
         estimate=_estimate(story, store, targets),
     )

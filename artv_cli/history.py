@@ -31,7 +31,8 @@ NEW_FRAME = "frame"  # the part that changed where there was no such frame
 class PastStory:
     """A storyboard as it was when it was last rendered: frame by frame, key and ingredients.
 
-    `model` is the folder of its weights, `variant` which of them, where that is known.
+    `model` is the folder of its weights, `variant` which of them, where that is known; `unshown`
+    are the keys of what its frames are made from and the film does not show.
     """
 
     name: str
@@ -39,6 +40,7 @@ class PastStory:
     ingredients: tuple[Mapping[str, Any], ...]
     model: str | None = None
     variant: str | None = None
+    unshown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def remember(
         for f in plan.frames
     ]
     weights = {"model": model, "variant": variant}
-    past = {"name": storyboard.name, **weights, "shared": shared, "frames": frames}
+    unshown = [target.key for target in plan.targets if not target.is_shown]
+    past: dict[str, Any] = {"name": storyboard.name, **weights, "unshown": unshown}
+    past |= {"shared": shared, "frames": frames}
     with suppress(ArtvError):
         write_text(_file(root, storyboard), json.dumps(past))
 
@@ -144,6 +148,7 @@ def _read(file: Path) -> PastStory | None:
         keys = tuple(str(frame["key"]) for frame in frames)
         ingredients = tuple(shared | frame["ingredients"] for frame in frames)
         model, variant = past.get("model"), past.get("variant")
-        return PastStory(str(past["name"]), keys, ingredients, model, variant)
+        unshown = tuple(map(str, past.get("unshown", ())))
+        return PastStory(str(past["name"]), keys, ingredients, model, variant, unshown)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None

@@ -1,4 +1,4 @@
-"""The images that a storyboard names, and how their paths read from another folder."""
+"""The images that a storyboard names: read, and how their paths read from another folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from artv_cli.errors import ImageError
+from artv_cli.images import InputImage, read_image
 from artv_cli.storyboard import Segment, Storyboard
 from artv_cli.storyboard_form import ANCHOR_WORDS
 
@@ -13,6 +15,20 @@ from artv_cli.storyboard_form import ANCHOR_WORDS
 def image_paths(storyboard: Storyboard) -> tuple[str, ...]:
     """Return the path of every image in the storyboard, each once, as it is written there."""
     return tuple(dict.fromkeys(_paths(storyboard)))
+
+
+def read_images(storyboard: Storyboard) -> dict[str, InputImage]:
+    """Return the bytes of every image, by path; ImageError for all that cannot be used."""
+    images, problems = {}, []
+    for path in image_paths(storyboard):
+        try:
+            images[path] = read_image(storyboard.folder / path, storyboard.folder)
+        except ImageError as error:
+            problems.append(error)
+    if problems:
+        *others, last = problems
+        raise ImageError("\n".join([*map(str, others), last.message]), last.remedy)
+    return images
 
 
 def seen_from(storyboard: Storyboard, folder: Path) -> Storyboard:

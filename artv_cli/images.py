@@ -61,12 +61,15 @@ def read_image(path: Path, inside: Path | None) -> InputImage:
 def to_pixels(image: InputImage, size: tuple[int, int]) -> Pixels:
     """Return the picture as (h, w, 3) uint8 pixels of `size` (width, height).
 
-    Turned upright by its EXIF mark, laid over white where it is transparent, cut to the aspect
-    around its centre, resized with Lanczos.
+    Turned upright by its EXIF mark, laid over white where it is transparent, and `fitted`.
     """
     with _decoded(image) as picture:
-        upright = _rgb(ImageOps.exif_transpose(picture))
-        return np.array(ImageOps.fit(upright, size, Image.Resampling.LANCZOS), dtype=np.uint8)
+        return fitted(_rgb(ImageOps.exif_transpose(picture)), size)
+
+
+def fitted(picture: Image.Image, size: tuple[int, int]) -> Pixels:
+    """Return an RGB picture cut to the aspect of `size` around its centre, resized with Lanczos."""
+    return np.array(ImageOps.fit(picture, size, Image.Resampling.LANCZOS), dtype=np.uint8)
 
 
 @contextmanager

@@ -46,7 +46,8 @@ def environment(frame: StoredFrame) -> str:
 def keep_below(store: FrameStore, max_size: int, keep: Collection[str] = ()) -> Pruned:
     """Remove frames until at most `max_size` bytes stay: the story used longest ago goes first.
 
-    Of a story the last frames go first, since those before them are what others may begin with.
+    Of a story the last frames go first, since those before them are what others may begin with;
+    what it does not show, and is made from, goes last.
     Frames whose keys are in `keep` stay, whatever they take. Raises CacheLocked while another
     process renders into the store.
     """
@@ -55,9 +56,10 @@ def keep_below(store: FrameStore, max_size: int, keep: Collection[str] = ()) -> 
     for past in past_stories(store.root):
         here = [key for key in past.keys if key in stored]
         last = max((stored[key].used for key in here), default=0.0)
-        for index, key in enumerate(past.keys):
+        places = [(-index, key) for index, key in enumerate(past.keys)]
+        for place, key in [*places, *((1, key) for key in past.unshown)]:
             if key in stored:
-                ranks[key] = max(ranks.get(key, (0.0, 0)), (last, -index))
+                ranks[key] = max(ranks.get(key, (0.0, 0)), (last, place))
 
     def rank(frame: StoredFrame) -> tuple[float, int]:
         return ranks.get(frame.path.stem, (frame.used, 0))

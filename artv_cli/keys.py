@@ -4,10 +4,13 @@
 
     key = SHA-256(canonical JSON of the ingredients)
 
-    role    ingredients besides epoch, model, size and dtype
-    image   digest of the picture
-    key     prompt, seed of the frame, sampler, steps, noise level, scale and place of guidance
-    next    the same, the scales of reference and anchor, keys of both references, key of the anchor
+    role     ingredients besides epoch, size, dtype and, but for a picture, model
+    image    digest of the picture
+    key      prompt, seed of the frame, sampler, steps, noise level, scale and place of guidance
+    next     the same, scales of reference and anchor, keys of both references, key of the anchor
+    picture  the text-to-image model, prompt, seed of the frame, size at which it draws, steps and
+             guidance that were asked of it; it is not shown, but what follows is encoded from it
+    painted  the same: a key frame that is such a picture
 
 Equal keys mean equal bits in the same environment, whoever asks for them. What only concerns the
 video (frame rate, fades, narration, title) is in no key.
@@ -20,13 +23,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from artv_cli.engine import FrameRequest
+from artv_cli.engine import FrameRequest, PictureRequest
 from artv_cli.settings import Guidance, Sampling
 
 EPOCH = 1
 """Of the maths: raised when a release makes other bits from the same ingredients."""
 
-Role = Literal["image", "key", "next"]
+Role = Literal["image", "key", "next", "picture", "painted"]
 Ingredients = Mapping[str, Any]
 Standing = Literal["in the key", "not in the key"]
 
@@ -63,6 +66,7 @@ CLASSIFIED: Mapping[str, Mapping[str, Standing]] = {
         "sampler": "in the key",
         "noise_level": "in the key",
         "guidance": "in the key",
+        "key_frame": "in the key",
         "cache": "not in the key",
         "max_cache_size": "not in the key",
         "strict": "not in the key",
@@ -72,6 +76,13 @@ CLASSIFIED: Mapping[str, Mapping[str, Standing]] = {
         "reference": "in the key",
         "anchor": "in the key",
         "on": "in the key",
+    },
+    "KeyFrame": {
+        "model": "not in the key",  # as above: the fingerprint of its weights is
+        "revision": "not in the key",
+        "variant": "not in the key",
+        "steps": "in the key",
+        "guidance": "in the key",
     },
 }
 """Whether a change of the field can change a key; a test fails on a field that is missing."""
@@ -101,6 +112,27 @@ def ground_ingredients(fingerprint: str, size: tuple[int, int], dtype: str) -> I
 def image_ingredients(ground: Ingredients, digest: str) -> Ingredients:
     """Return what decides a frame that is a given picture: neither prompt nor seed."""
     return {**ground, "role": "image", "image": digest}
+
+
+def picture_ingredients(request: PictureRequest) -> Ingredients:
+    """Return what decides the picture of a text-to-image model: nothing of the video's model."""
+    return {
+        "epoch": EPOCH,
+        "size": list(request.size),
+        "dtype": request.dtype,
+        "role": "picture",
+        "key frame model": request.model,
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "drawn size": list(request.drawn_size),
+        "key frame steps": request.steps,
+        "key frame guidance": request.guidance,
+    }
+
+
+def painted_ingredients(ground: Ingredients, request: PictureRequest) -> Ingredients:
+    """Return what decides a key frame that is encoded from such a picture."""
+    return {**picture_ingredients(request), **ground, "role": "painted"}
 
 
 def key_frame_ingredients(ground: Ingredients, request: FrameRequest) -> Ingredients:

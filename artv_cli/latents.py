@@ -35,3 +35,7 @@ class Latents:
     def __post_init__(self) -> None:
         if len(self.data) != math.prod(self.shape) * ITEM_SIZE[self.dtype]:
             raise ValueError(f"{len(self.data)} bytes do not make {self.dtype} {self.shape}")
+
+
+NO_LATENTS = Latents("float32", (0, 0, 0), b"")
+"""Those of a picture that no frame is conditioned on, but its key frame encoded from."""

@@ -56,6 +56,7 @@ def _name(kind: type[BaseException]) -> str:
 
 TABLE: Mapping[str, Row] = dict(
     [
+        _own(errors.DocumentError, "Correct it there, then type `{again}`."),
         _own(errors.StoryboardError, "Correct it there; `artv schema` says what may stand where."),
         _own(errors.ImageError, "Name another picture; `artv check FILE` looks at them all."),
         _own(errors.UsageError, "See what can be said: `artv --help`."),

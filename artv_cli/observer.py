@@ -38,9 +38,14 @@ class Work:
         return self.frames - self.to_render
 
     @property
+    def pictures(self) -> int:
+        """How many pictures are to be drawn that key frames are encoded from."""
+        return sum(target.role == "picture" for target in self.lacking)
+
+    @property
     def anchor_images(self) -> int:
         """How many images are to be encoded that the film does not show."""
-        return len(self.lacking) - self.to_render
+        return len(self.lacking) - self.to_render - self.pictures
 
     @property
     def effort(self) -> int:
@@ -59,6 +64,9 @@ class Observer:
 
     def loading(self, model: str) -> None:
         """Hear that a model is being loaded, because a frame must be drawn."""
+
+    def drawing(self, prompt: str) -> None:
+        """Hear that a text-to-image model draws the picture of a key frame."""
 
     def frame(self, frame: Frame) -> None:
         """Hear of one frame, drawn or reused."""
@@ -87,6 +95,10 @@ class Several(Observer):
     def loading(self, model: str) -> None:
         for observer in self._observers:
             observer.loading(model)
+
+    def drawing(self, prompt: str) -> None:
+        for observer in self._observers:
+            observer.drawing(prompt)
 
     def frame(self, frame: Frame) -> None:
         for observer in self._observers:

@@ -14,8 +14,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from artv_cli.engine import FrameRequest
+from artv_cli.engine import FrameRequest, PictureRequest
 from artv_cli.errors import UsageError
+from artv_cli.key_frames import KeyFrameModel, given_image, opens_chain
 from artv_cli.keys import (
     Ingredients,
     Role,
@@ -25,6 +26,8 @@ from artv_cli.keys import (
     key_frame_ingredients,
     key_of,
     next_frame_ingredients,
+    painted_ingredients,
+    picture_ingredients,
 )
 from artv_cli.latents import Dtype
 from artv_cli.model.folder import ModelFolder
@@ -68,10 +71,12 @@ class ModelIdentity:
 class FramePlan:
     """One target: what the frame is made from, and the key under which the cache holds it.
 
-    `index` counts the video's frames from 0 and is -1 for the image of an anchor, which is made
-    but not shown; `segment` counts from 0; `chain_index` counts from the last cut, 0 being the
-    key frame. `references` are the keys of y_{i-1} and y_{i-2}, `anchor` is a key as well.
-    `request` is None for an image, `image` its path as the storyboard has it.
+    `index` counts the video's frames from 0 and is -1 for what is made but not shown: the image of
+    an anchor, the picture of a key frame. `segment` counts from 0; `chain_index` counts from the
+    last cut, 0 being the key frame. `references` are the keys of y_{i-1} and y_{i-2}, `anchor` is
+    a key as well, and so is `picture`, from which a painted frame is encoded. `request` is for
+    what our networks draw, `drawing` for the picture of a text-to-image model, `image` is the path
+    of a given one as the storyboard has it.
     """
 
     index: int
@@ -82,33 +87,38 @@ class FramePlan:
     ingredients: Ingredients = field(repr=False, compare=False)
     request: FrameRequest | None = None
     image: str | None = None
+    drawing: PictureRequest | None = None
+    picture: str | None = None
     references: tuple[str, str] | None = None
     anchor: str | None = None
 
     @property
     def is_shown(self) -> bool:
-        """Whether the film shows this frame, as it shows all but the images of anchors."""
+        """Whether the film shows this frame, as it shows all but those of index -1."""
         return self.index >= 0
 
     @property
     def name(self) -> str:
         """What messages call this frame; people count from 1."""
+        if self.drawing is not None:
+            return f"the picture for segment {self.segment + 1}"
         if not self.is_shown:
             return f"the anchor image of segment {self.segment + 1}"
         return f"frame {self.index + 1} (segment {self.segment + 1})"
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """The keys of the frames that this one is conditioned on, each once."""
-        if self.references is None or self.anchor is None:
-            return ()
-        return tuple(dict.fromkeys((*self.references, self.anchor)))
+        """The keys of what this frame is made from, each once."""
+        made_from = (*(self.references or ()), self.anchor, self.picture)
+        return tuple(dict.fromkeys(key for key in made_from if key is not None))
 
 
 @dataclass(frozen=True)
 class RenderPlan:
     """Every target of a storyboard, in an order in which each comes after what it is made from.
 
+    Pictures of text-to-image models come first, those of one model together: so each of them, and
+    then the video's model, is loaded once, and no two are in memory at a time.
     `size` is (width, height) in pixels; `fingerprint` and `dtype` say which model the keys mean.
     """
 
@@ -129,12 +139,14 @@ def make_plan(
     model: ModelIdentity,
     images: Mapping[str, str],
     *,
+    key_frames: Mapping[int, KeyFrameModel] | None = None,
     over: Settings | None = None,
     under: Settings | None = None,
 ) -> RenderPlan:
     """Lay out every frame of a storyboard, with its key.
 
-    `images` maps each image path of the storyboard to the digest of the bytes that will be used.
+    `images` maps each image path of the storyboard to the digest of the bytes that will be used,
+    `key_frames` segments, from 0, to the text-to-image model that draws their key frame.
     `over` (flags) wins over segment and storyboard, `under` (environment, files) fills what they
     leave open, and the model's own values the rest. Raises UsageError for a size that the model
     cannot make and for an anchor frame that does not exist yet.
@@ -153,10 +165,11 @@ def make_plan(
             seed=DEFAULT_SEED if settings.seed is None else settings.seed,
             request=request,
             key_request=replace(request, sampling=key_sampling),
-            image=segment.image or (storyboard.image if number == 0 else None),
+            image=given_image(storyboard, number),
+            model=(key_frames or {}).get(number),
         )
     fps = DEFAULT_FPS if film.fps is None else film.fps
-    return RenderPlan(tuple(layout.targets), size, fps, model.fingerprint, dtype)
+    return RenderPlan(layout.in_order(), size, fps, model.fingerprint, dtype)
 
 
 def _film_size(settings: Settings, model: ModelIdentity) -> tuple[int, int]:
@@ -179,12 +192,17 @@ class _Layout:
     """The targets laid out so far; it grows by one segment at a time."""
 
     def __init__(self, ground: Ingredients, images: Mapping[str, str]) -> None:
-        self.targets: list[FramePlan] = []
+        self._targets: list[FramePlan] = []
+        self._pictures: dict[str, dict[str, FramePlan]] = {}  # by model, then by key
         self._ground = ground
         self._images = images
         self._shown: list[FramePlan] = []
         self._segment_starts: list[int] = []
         self._chain_start = 0
+
+    def in_order(self) -> tuple[FramePlan, ...]:
+        """Return every target: the pictures, model by model, and all else in the film's order."""
+        return (*(p for drawn in self._pictures.values() for p in drawn.values()), *self._targets)
 
     def add_segment(
         self,
@@ -194,25 +212,37 @@ class _Layout:
         request: FrameRequest,
         key_request: FrameRequest,
         image: str | None,
+        model: KeyFrameModel | None,
     ) -> None:
         """Add a segment's frames; the requests lack nothing but the seed of each frame."""
         start = len(self._shown)
         self._segment_starts.append(start)
-        opens_chain = start == 0 or segment.start == "cut"
-        if opens_chain:
+        is_opening = opens_chain(len(self._segment_starts) - 1, segment)
+        if is_opening:
             self._chain_start = start
-            self._add_key_frame(replace(key_request, seed=frame_seed(seed, 0)), image)
+            self._add_key_frame(replace(key_request, seed=frame_seed(seed, 0)), image, model)
         rest = range(len(self._shown), start + segment.frames)
-        anchor = self._anchor(segment, opens_chain) if rest else ""
+        anchor = self._anchor(segment, is_opening) if rest else ""
         for index in rest:
             noise = frame_seed(seed, index - self._chain_start)
             self._add_next_frame(replace(request, seed=noise), anchor)
 
-    def _add_key_frame(self, request: FrameRequest, image: str | None) -> None:
-        if image is None:
-            self._add("key", key_frame_ingredients(self._ground, request), request=request)
-        else:
+    def _add_key_frame(
+        self, request: FrameRequest, image: str | None, model: KeyFrameModel | None
+    ) -> None:
+        if image is not None:
             self._add("image", image_ingredients(self._ground, self._images[image]), image=image)
+        elif model is not None:
+            self._add_painted(model.request(request, self._ground["dtype"]))
+        else:
+            self._add("key", key_frame_ingredients(self._ground, request), request=request)
+
+    def _add_painted(self, drawing: PictureRequest) -> None:
+        made_of = picture_ingredients(drawing)
+        key, segment = key_of(made_of), len(self._segment_starts) - 1
+        picture = FramePlan(-1, segment, "picture", 0, key, made_of, drawing=drawing)
+        self._pictures.setdefault(drawing.model, {}).setdefault(key, picture)
+        self._add("painted", painted_ingredients(self._ground, drawing), picture=key)
 
     def _add_next_frame(self, request: FrameRequest, anchor: str) -> None:
         # Until two frames exist, the key frame stands in for the missing one (Sec. 3.1).
@@ -221,9 +251,9 @@ class _Layout:
         ingredients = next_frame_ingredients(self._ground, request, references, anchor)
         self._add("next", ingredients, request=request, references=references, anchor=anchor)
 
-    def _anchor(self, segment: Segment, opens_chain: bool) -> str:
+    def _anchor(self, segment: Segment, is_opening: bool) -> str:
         """Return the key of a segment's anchor frame, after App. D where the segment names none."""
-        choice = segment.anchor or ("key" if opens_chain else "previous")
+        choice = segment.anchor or ("key" if is_opening else "previous")
         start = self._segment_starts[-1]
         if isinstance(choice, FrameAnchor):
             return self._frame_anchor(choice)
@@ -249,7 +279,7 @@ class _Layout:
     def _image_anchor(self, path: str) -> str:
         ingredients = image_ingredients(self._ground, self._images[path])
         key = key_of(ingredients)
-        if all(target.key != key for target in self.targets):
+        if all(target.key != key for target in self._targets):
             self._add("image", ingredients, image=path, shown=False)
         return key
 
@@ -265,6 +295,6 @@ class _Layout:
             ingredients=ingredients,
             **made_from,
         )
-        self.targets.append(target)
+        self._targets.append(target)
         if shown:
             self._shown.append(target)

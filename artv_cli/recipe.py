@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,18 @@ class Precedent:
     """How a film was made before: by which weights, and how frames were drawn that nobody told.
 
     `sampling` is for all frames, `key_sampling` for key frames; what they leave open is the
-    model's own still.
+    model's own still. `pictured` are the fingerprints of the text-to-image models that drew key
+    frames.
     """
 
     fingerprint: str
     sampling: Settings
     key_sampling: Settings
+    pictured: tuple[str, ...] = ()
+
+    def differs(self, fingerprint: str, pictured: Collection[str]) -> bool:
+        """Whether these are other weights than those of then."""
+        return fingerprint != self.fingerprint or set(pictured) != set(self.pictured)
 
     def followed_by(self, model: ModelFolder) -> ModelFolder:
         """Return the model with the defaults of then in place of those that it has now."""
@@ -55,8 +61,9 @@ class Recipe:
     """A storyboard and all else that decides a film's frames.
 
     `storyboard` is YAML; `settings` holds what was in force for the whole film, as JSON values,
-    and how its key frames were drawn under "key_frame"; `fingerprint` is the model's,
-    `frames_digest` that of the film's frames.
+    and how its key frames were drawn under "key_frame", the fingerprints of text-to-image models
+    that drew them under "pictured"; `fingerprint` is the model's, `frames_digest` that of the
+    film's frames.
     """
 
     storyboard: str
@@ -94,11 +101,13 @@ class Recipe:
         """
         film = {name: value for name, value in self.settings.items() if value is not None}
         key_frame = film.pop("key_frame", {})
+        pictured = tuple(map(str, film.pop("pictured", ())))
         drawn = {name: film.pop(name) for name in _SAMPLING if name in film}
         precedent = Precedent(
             fingerprint=self.fingerprint,
             sampling=Settings.model_validate(drawn),
             key_sampling=Settings.model_validate(key_frame),
+            pictured=pictured,
         )
         return Settings.model_validate({"model": self.model} | film), precedent
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from artv_cli.cache.entry import Entry, is_finite
 from artv_cli.cache.store import FrameStore
-from artv_cli.engine import Engine
+from artv_cli.engine import Engine, PictureEngine
 from artv_cli.errors import ModelError, RenderError
-from artv_cli.latents import Latents, Pixels
+from artv_cli.latents import NO_LATENTS, Latents, Pixels
 from artv_cli.plan import FramePlan, RenderPlan
 
 
@@ -33,20 +33,35 @@ class Frame:
     seconds: float
 
 
+def no_picture_engine(model: str) -> PictureEngine:
+    """Stand for text-to-image models where the plan has no pictures."""
+    raise AssertionError(f"nobody said how to load the text-to-image model {model}")
+
+
 def render(
     plan: RenderPlan,
     store: FrameStore,
     engine: Callable[[], Engine],
     images: Callable[[FramePlan], Pixels],
+    picture_engine: Callable[[str], PictureEngine] = no_picture_engine,
 ) -> Iterator[Frame]:
     """Yield the frames of a video in its order, making those that the store lacks.
 
     `engine` is called once, at the first frame that must be made; `images` returns the picture of
-    a target whose role is "image", cut to the plan's size. Every frame is in the store when it is
-    yielded. Raises RenderError for values that are no picture, ModelError if the engine's weights
+    a target whose role is "image", cut to the plan's size; `picture_engine` is called with the
+    fingerprint of each text-to-image model whose pictures must be drawn, and what it returns is
+    closed before anything else is loaded, and however the frames end. Every frame is in the store
+    when it is yielded. Raises RenderError for values that are no picture, ModelError if the weights
     are not those of the plan, StorageError if a frame cannot be kept.
     """
-    studio = _Studio(plan, store, engine, images)
+    studio = _Studio(plan, store, engine, images, picture_engine)
+    try:
+        yield from _frames(plan, store, studio)
+    finally:
+        studio.close()
+
+
+def _frames(plan: RenderPlan, store: FrameStore, studio: _Studio) -> Iterator[Frame]:
     last_use = {key: i for i, target in enumerate(plan.targets) for key in target.parents}
     entries: dict[str, Entry] = {}
     for position, target in enumerate(plan.targets):
@@ -54,7 +69,7 @@ def render(
         parents = {key: entries[key].digest for key in target.parents}
         found = store.get(target.key, parents)
         if found is None:
-            studio.open()
+            studio.open(target)
             started = time.perf_counter()
         entry = found or store.put(target.key, *studio.make(target, entries), parents)
         entries[target.key] = entry
@@ -91,7 +106,7 @@ def _disagree(parents: Mapping[str, str], digests: Mapping[str, str]) -> bool:
 
 
 class _Studio:
-    """Makes frames, with an engine that is built when the first one is asked for."""
+    """Makes frames, with engines that are built when they are first needed, one at a time."""
 
     def __init__(
         self,
@@ -99,30 +114,55 @@ class _Studio:
         store: FrameStore,
         engine: Callable[[], Engine],
         images: Callable[[FramePlan], Pixels],
+        picture_engine: Callable[[str], PictureEngine],
     ) -> None:
         self._plan = plan
         self._store = store
         self._build = engine
         self._images = images
+        self._build_pictures = picture_engine
         self._engine: Engine | None = None
+        self._pictures: PictureEngine | None = None
 
-    def open(self) -> None:
-        """Build the engine, unless it is there, after a look whether its frames can be kept."""
-        if self._engine is not None:
+    def open(self, target: FramePlan) -> None:
+        """Build what draws a target, unless it is there, after a look whether it can be kept."""
+        if target.drawing is not None:
+            self._open_pictures(target.drawing.model)
+        elif self._engine is None:
+            self.close()
+            self._store.prepare()
+            engine = self._build()
+            self._require(engine, self._plan.fingerprint)
+            self._engine = engine
+
+    def _open_pictures(self, model: str) -> None:
+        if self._pictures is not None and self._pictures.fingerprint == model:
             return
+        self.close()
         self._store.prepare()
-        engine = self._build()
-        if engine.fingerprint != self._plan.fingerprint:
+        self._pictures = self._build_pictures(model)
+        self._require(self._pictures, model)
+
+    def _require(self, engine: Engine | PictureEngine, fingerprint: str) -> None:
+        if engine.fingerprint != fingerprint:
             raise ModelError(
                 "the model's weights are not those that the plan was made for",
                 "They changed meanwhile: run the same command again.",
             )
         if self._store.environment is None:
             self._store.environment = dict(engine.environment)
-        self._engine = engine
+
+    def close(self) -> None:
+        """Let go of the text-to-image model, if there is one: two models may be too many."""
+        if self._pictures is not None:
+            self._pictures.close()
+            self._pictures = None
 
     def make(self, target: FramePlan, entries: dict[str, Entry]) -> tuple[Latents, Pixels]:
         """Return a frame's latents and its picture, both checked."""
+        if target.drawing is not None:
+            assert self._pictures is not None, "open() comes first"
+            return NO_LATENTS, self._checked(target, self._pictures.picture(target.drawing))
         engine = self._engine
         assert engine is not None, "open() comes first"
         latents = self._latents(engine, target, entries)
@@ -131,7 +171,9 @@ class _Studio:
                 f"{target.name} came out of the model with values that are no numbers",
                 "Render with --dtype float32, or with smaller guidance scales.",
             )
-        pixels = engine.decode(latents)
+        return latents, self._checked(target, engine.decode(latents))
+
+    def _checked(self, target: FramePlan, pixels: Pixels) -> Pixels:
         width, height = self._plan.size
         if pixels.shape != (height, width, 3):
             raise RenderError(
@@ -139,9 +181,11 @@ class _Studio:
                 f" {width}x{height} pixels",
                 "Render at the model's own size: leave `size` out.",
             )
-        return latents, pixels
+        return pixels
 
     def _latents(self, engine: Engine, target: FramePlan, entries: dict[str, Entry]) -> Latents:
+        if target.picture is not None:
+            return engine.encode(entries[target.picture].pixels())
         if target.request is None:
             return engine.encode(self._images(target))
         if target.references is None or target.anchor is None:

@@ -13,16 +13,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from artv_cli.errors import UsageError
 from artv_cli.files.input_file import read_input
 from artv_cli.latents import Dtype
-from artv_cli.scalars import Bytes, Choice, Folder, Number, Pattern, Rate, Size, Switch, Text, Whole
+from artv_cli.scalars import Bytes, Choice, Folder, Pattern, Rate, Size, Switch, Whole
+from artv_cli.setting_tables import (
+    REVISION,
+    TABLES,
+    VARIANT,
+    Frozen,
+    GuidancePlace,
+    GuidanceSettings,
+    KeyFrameSettings,
+    Name,
+)
 from artv_cli.wording import sentence
 
 SamplerName = Literal["dpmpp_2s_ancestral", "dpmpp_2m", "euler"]
-GuidancePlace = Literal["dynamic", "composed"]
 Offload = Literal["none", "model", "sequential"]
 StaticNoise = Literal["exact", "input_minus_reference", "reference_minus_input"]
 
@@ -54,29 +63,6 @@ class Sampling:
     noise_level: int
 
 
-class Frozen(BaseModel):
-    """A record that never changes and refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-_Scale = Annotated[float, Number(0, 50)]
-
-
-class GuidanceSettings(Frozen):
-    """Guidance scales of Eq. 8 that a person set; what is left out is the model's own."""
-
-    text: _Scale | None = Field(default=None, description="How strongly the prompt is followed.")
-    reference: _Scale | None = Field(
-        default=None, description="How strongly the two frames before hold."
-    )
-    anchor: _Scale | None = Field(default=None, description="How strongly the anchor frame holds.")
-    on: Annotated[GuidancePlace, Choice(get_args(GuidancePlace))] | None = Field(
-        default=None,
-        description="Guide the dynamic part alone, or the composed prediction (the paper).",
-    )
-
-
 class DrawSettings(Frozen):
     """Settings that may change from segment to segment: how the frames are drawn."""
 
@@ -96,20 +82,19 @@ class DrawSettings(Frozen):
     guidance: GuidanceSettings | None = Field(
         default=None, description="How strongly each condition pulls."
     )
+    key_frame: KeyFrameSettings | None = Field(
+        default=None, description="Another model draws the key frames: one from text to image."
+    )
 
 
 class FilmSettings(DrawSettings):
     """Settings that a storyboard may hold: those of a segment and those of the whole film."""
 
-    model: Annotated[str, Text()] | None = Field(
+    model: Name | None = Field(
         default=None, description="The embedded model's name, a model folder, or a hub id."
     )
-    revision: Annotated[str, Text()] | None = Field(
-        default=None, description="Branch, tag or commit of a hub model: a commit pins it."
-    )
-    variant: Annotated[str, Text()] | None = Field(
-        default=None, description="Variant of the weight files, such as fp16."
-    )
+    revision: Name | None = REVISION
+    variant: Name | None = VARIANT
     dtype: Annotated[Dtype, Choice(get_args(Dtype), _PRECISIONS)] | None = Field(
         default=None, description="Precision of the networks."
     )
@@ -190,13 +175,16 @@ def sampling(settings: Settings, default: Sampling) -> Sampling:
 def flag_settings(**flags: object) -> Settings:
     """Return settings from command-line values, None meaning not given.
 
-    `guidance` may be one number, the text scale, or "text=6.5,reference=0.25,on=composed".
-    UsageError names the flag, such as `--noise-level`.
+    `guidance` may be one number, the text scale, or "text=6.5,reference=0.25,on=composed";
+    `key_frame_model` names the model of `key_frame`. UsageError names the flag, such as
+    `--noise-level`.
     """
     said = {name: value for name, value in flags.items() if value is not None}
+    if "key_frame_model" in said:
+        said["key_frame"] = {"model": said.pop("key_frame_model")}
     if isinstance(said.get("guidance"), str | int | float):
         said["guidance"] = _guidance(str(said["guidance"]))
-    return _settings(said, lambda name: "--" + name.replace("_", "-").replace(".", ": "))
+    return _settings(said, _flag)
 
 
 def environment_settings(environ: Mapping[str, str]) -> Settings:
@@ -230,14 +218,17 @@ def file_settings(path: Path) -> Settings:
     return settings.model_copy(update={"cache": path.parent / settings.cache})
 
 
+def _names(*tables: str) -> Iterator[str]:
+    """Yield the names of all settings, with the values of `tables` each under a dotted name."""
+    yield from (name for name in Settings.model_fields if name not in tables)
+    yield from (f"{table}.{name}" for table in tables for name in TABLES[table].model_fields)
+
+
 _SAMPLING = ("sampler", "steps", "noise_level")
-_NAMES = (
-    *(name for name in Settings.model_fields if name != "guidance"),
-    *(f"guidance.{name}" for name in GuidanceSettings.model_fields),
-)
+_NAMES = tuple(_names("guidance"))
 VARIABLES: Mapping[str, str] = {
     name: "ARTV_CACHE_DIR" if name == "cache" else "ARTV_" + name.replace(".", "_").upper()
-    for name in _NAMES
+    for name in _names(*TABLES)
 }
 
 
@@ -258,6 +249,10 @@ def _nested(said: Mapping[str, object]) -> dict[str, object]:
         table, _, key = name.rpartition(".")
         (tables.setdefault(table, {}) if table else tables)[key] = value
     return tables
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("key_frame.", "key_frame_").replace("_", "-").replace(".", ": ")
 
 
 def _guidance(text: str) -> dict[str, object]:
@@ -281,5 +276,5 @@ def _settings(said: Mapping[str, object], subject: Callable[[str], str]) -> Sett
 
 def _complaints(error: ValidationError, subject: Callable[[str], str]) -> Iterator[str]:
     for problem in error.errors(include_url=False):
-        model = GuidanceSettings if len(problem["loc"]) > 1 else Settings
+        model = TABLES[str(problem["loc"][0])] if len(problem["loc"]) > 1 else Settings
         yield sentence(problem, model.model_fields, subject(".".join(map(str, problem["loc"]))))

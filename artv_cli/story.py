@@ -6,22 +6,22 @@ film whose frames are all cached, and every export, runs without a model in memo
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from artv_cli.cache.store import FrameStore
-from artv_cli.engine import Engine
-from artv_cli.errors import ArtvError, ImageError
+from artv_cli.errors import ArtvError
 from artv_cli.export import Output, check_output, make_recipe, write_film
 from artv_cli.history import remember
-from artv_cli.image_paths import image_paths
-from artv_cli.images import InputImage, read_image, to_pixels
+from artv_cli.image_paths import read_images
+from artv_cli.images import InputImage, to_pixels
 from artv_cli.inventory import keep_below
+from artv_cli.key_frames import KeyFrameModel, find_key_frame_models
 from artv_cli.latents import Pixels
-from artv_cli.loading import open_engine
+from artv_cli.loading import Loaders, loaders, open_environment
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.observer import Observer, Work
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
@@ -64,11 +64,15 @@ class StoryRequest:
 
 @dataclass(frozen=True)
 class Story:
-    """A request with all that its plan rests on: the model, the images' bytes, every key."""
+    """A request with all that its plan rests on: the model, the images' bytes, every key.
+
+    `key_frames` are the text-to-image models that draw key frames, by segment from 0.
+    """
 
     request: StoryRequest
     model: ModelFolder
     images: Mapping[str, InputImage]
+    key_frames: Mapping[int, KeyFrameModel]
     plan: RenderPlan
 
     def picture(self, frame: FramePlan) -> Pixels:
@@ -95,7 +99,7 @@ class StoryReport:
 
 
 def open_story(request: StoryRequest, observer: Observer) -> Story:
-    """Find the model, read the images, lay out every frame; nothing is drawn.
+    """Find the models, read the images, lay out every frame; nothing is drawn.
 
     Raises ModelError, ImageError for all images together, and UsageError: what is wrong with a
     request shows here, before the first second of work.
@@ -106,29 +110,25 @@ def open_story(request: StoryRequest, observer: Observer) -> Story:
     )
     if request.precedent is not None:
         model = request.precedent.followed_by(model)
-    images = _read_images(storyboard)
-    identity = ModelIdentity.of(model)
-    digests = {path: image.digest for path, image in images.items()}
-    plan = make_plan(storyboard, identity, digests, over=request.over, under=request.under)
-    if request.precedent is not None and request.precedent.fingerprint != model.fingerprint:
+    key_frames = find_key_frame_models(storyboard, request.over, request.under)
+    images = read_images(storyboard)
+    plan = make_plan(
+        storyboard,
+        ModelIdentity.of(model),
+        {path: image.digest for path, image in images.items()},
+        key_frames=key_frames,
+        over=request.over,
+        under=request.under,
+    )
+    pictured = [one.folder.fingerprint for one in key_frames.values()]
+    if request.precedent is not None and request.precedent.differs(model.fingerprint, pictured):
         observer.warn(f"{storyboard.name} was made by other weights: its frames will differ")
+    if request.over.key_frame is not None and not key_frames:
+        observer.warn("--key-frame-model draws nothing: every key frame is a picture that is given")
     if vocabulary := read_vocabulary(model):
         for loss in lost_words((segment.prompt for segment in storyboard.segments), vocabulary):
             observer.warn(f"the {model.name} model {loss}")
-    return Story(request, model, images, plan)
-
-
-def _read_images(storyboard: Storyboard) -> dict[str, InputImage]:
-    images, problems = {}, []
-    for path in image_paths(storyboard):
-        try:
-            images[path] = read_image(storyboard.folder / path, storyboard.folder)
-        except ImageError as error:
-            problems.append(error)
-    if problems:
-        *others, last = problems
-        raise ImageError("\n".join([*map(str, others), last.message]), last.remedy)
-    return images
+    return Story(request, model, images, key_frames, plan)
 
 
 def _model_home(request: StoryRequest) -> Path:
@@ -137,18 +137,13 @@ def _model_home(request: StoryRequest) -> Path:
     return request.storyboard.folder if is_storyboards else Path()
 
 
-def open_store(
-    request: StoryRequest, observer: Observer, engine: Callable[[], Engine] | None = None
-) -> FrameStore:
-    """Return the cache; `engine` is asked for only where `strict` needs to know its environment.
-
-    Without one nothing can be strict, and the observer hears so.
-    """
-    if engine is None and request.settings.strict:
+def open_store(request: StoryRequest, observer: Observer, *, renders: bool = False) -> FrameStore:
+    """Return the cache; only one that `renders` can be strict, and the observer hears so."""
+    if request.settings.strict and not renders:
         observer.warn("strict is not applied: only a render can tell what was drawn elsewhere")
-    if engine is None or not request.settings.strict:
+    if not (request.settings.strict and renders):
         return FrameStore(request.cache, warn=observer.warn)
-    environment = engine().environment
+    environment = open_environment(request.settings.device)
     return FrameStore(request.cache, environment=environment, strict=True, warn=observer.warn)
 
 
@@ -162,13 +157,14 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     started = time.perf_counter()
     story = open_story(request, observer)
     check_output(output, request.storyboard, story.plan)
-    engine = functools.cache(lambda: _load_engine(story, observer))
-    store = open_store(request, observer, engine)
+    store = open_store(request, observer, renders=True)
     with store.lock():
         observer.planned(_work(story, missing(story.plan, store)))
         weights = str(story.model.path.absolute())
         remember(store.root, request.storyboard, story.plan, weights, request.settings.variant)
-        report = _make_film(story, store, engine, output, observer, started)
+        pictured = [one.folder for one in story.key_frames.values()]
+        load = loaders(story.model, pictured, story.plan, request.settings, observer)
+        report = _make_film(story, store, load, output, observer, started)
         _make_room(story, store, observer)
     return report
 
@@ -181,13 +177,13 @@ def export_story(request: StoryRequest, output: Output, observer: Observer) -> S
     store = open_store(request, observer)
     lacking = missing(story.plan, store)
 
-    def refuse() -> Engine:
+    def refuse(*model: str) -> Any:
         raise _absent(story, store, lacking)
 
     if lacking:
         refuse()
     observer.planned(_work(story, lacking))
-    return _make_film(story, store, refuse, output, observer, started)
+    return _make_film(story, store, Loaders(refuse, refuse), output, observer, started)
 
 
 def _work(story: Story, lacking: tuple[FramePlan, ...]) -> Work:
@@ -208,15 +204,15 @@ def _absent(story: Story, store: FrameStore, lacking: Sequence[FramePlan]) -> Ar
 def _make_film(
     story: Story,
     store: FrameStore,
-    engine: Callable[[], Engine],
+    load: Loaders,
     output: Output,
     observer: Observer,
     started: float,
 ) -> StoryReport:
     """Draw, then write the film from frames read back once more: a film is a pure export."""
-    digests, drawn = _draw(story, store, engine, observer)
+    digests, drawn = _draw(story, store, load, observer)
     observer.encoding(output.path)
-    frames = render(story.plan, store, engine, story.picture)
+    frames = render(story.plan, store, load.engine, story.picture, load.picture_engine)
     write_film(
         (frame.entry.pixels() for frame in frames),
         output,
@@ -247,13 +243,14 @@ def _make_room(story: Story, store: FrameStore, observer: Observer) -> None:
 
 
 def _draw(
-    story: Story, store: FrameStore, engine: Callable[[], Engine], observer: Observer
+    story: Story, store: FrameStore, load: Loaders, observer: Observer
 ) -> tuple[list[str], list[float]]:
     """Run the loop; return every frame's digest, and the seconds of those that were drawn."""
     digests: list[str] = []
     drawn: list[tuple[FramePlan, float, int]] = []
     try:
-        for frame in render(story.plan, store, engine, story.picture):
+        frames = render(story.plan, store, load.engine, story.picture, load.picture_engine)
+        for frame in frames:
             digests.append(frame.entry.digest)
             if not frame.reused:
                 size = len(frame.entry.latents.data) + len(frame.entry.png)
@@ -274,19 +271,7 @@ def _recipe(story: Story, output: Output, digests: list[str]) -> Recipe:
         request.under,
         plan=story.plan,
         model=story.model,
+        key_frames=story.key_frames,
         digests=digests,
         folder=output.path.parent,
-    )
-
-
-def _load_engine(story: Story, observer: Observer) -> Engine:
-    settings = story.request.settings
-    return open_engine(
-        story.model,
-        observer,
-        settings.device,
-        story.plan.dtype,
-        settings.variant,
-        offload=settings.offload or "none",
-        size=story.plan.size,
     )

@@ -20,7 +20,8 @@ from pydantic_core import ErrorDetails
 
 from artv_cli.errors import Problem, StoryboardError
 from artv_cli.files.input_file import read_input
-from artv_cli.settings import DrawSettings, FilmSettings, Frozen, GuidanceSettings, Settings
+from artv_cli.setting_tables import TABLES, Frozen
+from artv_cli.settings import DrawSettings, FilmSettings, Settings
 from artv_cli.storyboard_form import (
     ANCHOR_TAGS,
     DEFAULT_FPS,
@@ -188,9 +189,9 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _known(loc: Loc) -> Iterable[str]:
     """Return the keys that are allowed beside the last one of `loc`."""
-    inner: dict[int | str, type[Frozen]] = {"guidance": GuidanceSettings, "anchor": FrameAnchor}
+    inner: dict[str, type[Frozen]] = {**TABLES, "anchor": FrameAnchor}
     form = SegmentForm if loc[:1] == ("segments",) else StoryboardForm
-    model = inner.get(loc[-2], form) if len(loc) > 1 else form
+    model = inner.get(str(loc[-2]), form) if len(loc) > 1 else form
     return sorted(model.model_fields, key=lambda name: name not in model.__annotations__)
 
 

@@ -15,7 +15,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from artv_cli.scalars import Choice, Duration, Kind, Text, Whole
-from artv_cli.settings import DrawSettings, FilmSettings, Frozen
+from artv_cli.setting_tables import Frozen
+from artv_cli.settings import DrawSettings, FilmSettings
 from artv_cli.wording import did_you_mean, shown
 
 MAX_FRAMES = 100_000
@@ -171,12 +172,14 @@ def _length(segment: SegmentForm, counts: list[int | None]) -> Iterator[tuple[Lo
 
 def _opening(form: StoryboardForm, index: int) -> Iterator[tuple[Loc, str]]:
     segment = form.segments[index]
-    if segment.image is None:
-        return
-    if index == 0 and form.image is not None:
-        yield ("image",), "the film's 'image' is the first frame already; take one of the two out"
-    if index > 0 and segment.start == "continue":
-        yield ("image",), "'image' is a key frame; add `start: cut`, or take the image out"
+    said = [name for name in ("image", "key_frame") if getattr(segment, name) is not None]
+    if len(said) > 1:
+        yield ("key_frame",), "'image' is the key frame already; take one of the two out"
+    for name in said:
+        if index == 0 and form.image is not None:
+            yield (name,), "the film's 'image' is the first frame already; take one of the two out"
+        if index > 0 and segment.start == "continue":
+            yield (name,), f"'{name}' is for a key frame; add `start: cut`, or take '{name}' out"
 
 
 def _fade(segment: SegmentForm, counts: list[int | None]) -> Iterator[tuple[Loc, str]]:

@@ -72,12 +72,15 @@ class Talk(Observer):
         self._pace = Pace(work.effort)
         self._last_frame = self._clock()
         self._next_line = self._last_frame + LINE_INTERVAL
-        self.say(to_do(work.cached, work.to_render, work.anchor_images))
+        self.say(to_do(work.cached, work.to_render, work.pictures, work.anchor_images))
         if work.to_render and self.console.is_interactive and not self.quiet:
             self._start()
 
     def loading(self, model: str) -> None:
         self.say(f"loading {model}", "dim")
+
+    def drawing(self, prompt: str) -> None:
+        self.say(f"drawing the picture of {prompt}", "dim")
 
     def frame(self, frame: Frame) -> None:
         self._done += 1

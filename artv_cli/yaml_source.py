@@ -82,17 +82,20 @@ class Unreadable(Exception):
         self.problems = problems
 
 
-def read_yaml(source: str | bytes) -> tuple[Node, list[Problem]]:
+def read_yaml(
+    source: str | bytes, what: str = "storyboard", first_key: str = "segments"
+) -> tuple[Node, list[Problem]]:
     """Return the document and the problems that did not keep it from being read.
 
-    Unreadable when there is no document, it is no YAML, or it exceeds a limit.
+    `what` it is and its `first_key` stand in messages. Unreadable when there is no document, it is
+    no YAML, or it exceeds a limit.
     """
-    text = _decoded(source)
-    composer = _Composer(text)
+    text = _decoded(source, what)
+    composer = _Composer(text, what, first_key)
     return composer.document(), composer.problems
 
 
-def _decoded(source: str | bytes) -> str:
+def _decoded(source: str | bytes, what: str) -> str:
     """Return the text within the size limit, as UTF-8 and without its byte order mark."""
     data = source if isinstance(source, bytes) else source.encode(errors="surrogatepass")
     if len(data) > MAX_BYTES:
@@ -103,7 +106,7 @@ def _decoded(source: str | bytes) -> str:
         place = _place_after(data[: error.start].decode())
         raise _unreadable(place, "this is not UTF-8; save the file as UTF-8") from None
     if len(text.splitlines()) > MAX_LINES:
-        raise _unreadable((MAX_LINES, 1), f"more than {MAX_LINES} lines; split the storyboard")
+        raise _unreadable((MAX_LINES, 1), f"more than {MAX_LINES} lines; split the {what}")
     return text
 
 
@@ -119,8 +122,9 @@ def _unreadable(place: Place, message: str) -> Unreadable:
 class _Composer:
     """Turns the parser's events into nodes; recursion is bounded by MAX_DEPTH."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, what: str, first_key: str) -> None:
         self.problems: list[Problem] = []
+        self._what, self._first_key = what, first_key
         self._text = text
         self._num_nodes = 0
         self._events = self._parse()
@@ -130,7 +134,8 @@ class _Composer:
         event = next(self._events)
         while not isinstance(event, yaml.DocumentStartEvent):
             if isinstance(event, yaml.StreamEndEvent):
-                raise self._stop((1, 1), "this storyboard is empty; begin with `segments:`")
+                message = f"this {self._what} is empty; begin with `{self._first_key}:`"
+                raise self._stop((1, 1), message)
             event = next(self._events)
         root = self._node(next(self._events), depth=1)
         for event in self._events:
@@ -159,9 +164,10 @@ class _Composer:
         place = _place(event)
         self._num_nodes += 1
         if self._num_nodes > MAX_NODES:
-            raise self._stop(place, f"more than {MAX_NODES} values; split the storyboard")
+            raise self._stop(place, f"more than {MAX_NODES} values; split the {self._what}")
         if depth > MAX_DEPTH:
-            raise self._stop(place, f"nested more than {MAX_DEPTH} deep; a storyboard needs three")
+            message = f"nested more than {MAX_DEPTH} deep; a {self._what} needs three"
+            raise self._stop(place, message)
         if isinstance(event, yaml.AliasEvent):
             self._complain(place, "an alias (*) is not allowed; write the value out")
             return Node(place, "")

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.world import sample_clip
+from artv_cli.train.examples import Clips
 
 
 @dataclass(frozen=True)
-class LatentClips:
+class LatentClips(Clips):
     """Captioned clips that lie in memory: each frame's latents (n, t, c, h, w), and its words."""
 
     codes: Tensor

@@ -14,14 +14,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet3DConditionModel
-from diffusers.models.attention import FeedForward
-from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from artv_cli.model.adapter import REFERENCE_COUNT
-from artv_cli.model.anchor import AnchorTransformer
 from artv_cli.model.artv import MASK_UNET, SD21_UNET, ArtV
 from artv_cli.model.codec import TextEncoder
 from artv_cli.model.unet import ConditionedUNet
@@ -131,15 +127,6 @@ def artv_step(networks: nn.Module, side: int, frames: int = FRAMES) -> Pass:
             _constant(x, NOISE_LEVEL),
         )
     return partial(networks, x, _constant(x, TIMESTEP), conditions)
-
-
-def checkpoint_activations(networks: ArtV) -> None:
-    """Let the backward pass compute the largest activations anew instead of keeping them."""
-    for module in networks.modules():
-        if isinstance(module, ResnetBlock2D | FeedForward | AnchorTransformer):
-            module.forward = partial(  # type: ignore[method-assign]
-                checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False
-            )
 
 
 def _random_like(module: nn.Module) -> Callable[..., Tensor]:

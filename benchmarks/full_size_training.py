@@ -27,14 +27,15 @@ import torch
 from torch import Tensor
 
 from artv_cli.diffusion.schedule import Schedule
+from artv_cli.train.activations import checkpoint_activations
 from artv_cli.train.examples import Clips
-from artv_cli.train.loop import Learner, Recipe, Trainer
+from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.recipe import Recipe
 from benchmarks.clips import encode_stories
 from benchmarks.full_size import (
     build_artv,
     build_autoencoder,
     build_text_encoder,
-    checkpoint_activations,
 )
 
 GIGA = 1e9

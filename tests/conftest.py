@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,12 @@ def teach(model: Path, words: str, places: int = 18) -> None:
 
 
 @pytest.fixture
+def folder(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of a module's own `pristine` model to damage."""
+    return Path(shutil.copytree(pristine, tmp_path / "copy"))
+
+
+@pytest.fixture
 def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     studio = Studio(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
@@ -113,6 +120,10 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     monkeypatch.setenv("COLUMNS", "100")
     engine = SimpleNamespace(load_engine=studio.load_engine)
     monkeypatch.setitem(sys.modules, "artv_cli.artv_engine", engine)
+    machine = SimpleNamespace(
+        environment=lambda device: studio.engine.environment, resolve_device=str
+    )
+    monkeypatch.setitem(sys.modules, "artv_cli.machine", machine)
     for module in ("artv_cli.story", "artv_cli.commands.cache", "artv_cli.commands.models"):
         monkeypatch.setattr(f"{module}.find_model", stand_in_model)
     monkeypatch.setattr("artv_cli.commands.models.embedded_models", lambda: ["storybook"])

@@ -32,12 +32,6 @@ def single(pristine: Path) -> Path:
     return pristine.with_suffix(".safetensors")
 
 
-@pytest.fixture
-def folder(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of the base to damage."""
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
 def edit_json(path: Path, **change: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
 

@@ -16,7 +16,7 @@ from standin import KilledEngine, StandInEngine
 from artv_cli import events
 
 FIELDS = {
-    "started": {"story", "frames", "segments", "cached", "to_render", "anchor_images"},
+    "started": {"story", "frames", "segments", "cached", "to_render", "pictures", "anchor_images"},
     "loading": {"model"},
     "segment": {"segment", "frames", "prompt"},
     "frame": {
@@ -59,7 +59,7 @@ def test_a_render_is_told_from_start_to_end(studio: Studio) -> None:
         assert set(event) - {"event"} == FIELDS[event["event"]]
     assert told[0] == {
         "event": "started", "story": "story.yaml", "frames": FRAMES, "segments": 2, "cached": 0,
-        "to_render": FRAMES, "anchor_images": 0,
+        "to_render": FRAMES, "pictures": 0, "anchor_images": 0,
     }  # fmt: skip
     segments = [event for event in told if event["event"] == "segment"]
     assert segments[1] == {"event": "segment", "segment": 2, "frames": 4, "prompt": "a cat jumps"}

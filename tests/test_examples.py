@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from tiny import LATENT, SolidClips
 from torch import Tensor
 
-from artv_cli.train.examples import Drops, Examples, draw_examples
+from artv_cli.errors import ArtvError
+from artv_cli.train.examples import (
+    NO_DROPS,
+    Clips,
+    Drops,
+    Examples,
+    UnreadableClip,
+    clip_at,
+    gather_examples,
+    pick_frames,
+)
 
-KEEP_ALL = Drops(references=0, anchor=0, text=0)
 COUNT = 400
 
 
-def draw(drops: Drops = KEEP_ALL, count: int = COUNT, seed: int = 0) -> Examples:
-    return draw_examples(SolidClips(), count, drops, np.random.default_rng(seed))
+def draw(drops: Drops = NO_DROPS, count: int = COUNT, seed: int = 0) -> Examples:
+    return draw_from(SolidClips(), drops, count, seed)
+
+
+def draw_from(clips: Clips, drops: Drops, count: int, seed: int = 0) -> Examples:
+    rngs = [np.random.default_rng((seed, place)) for place in range(count)]
+    picks = [pick_frames(clips, n % len(clips), drops, rng) for n, rng in enumerate(rngs)]
+    return gather_examples(clips, picks, drops, rngs)
 
 
 def places(frames: Tensor) -> list[tuple[int, int]]:
@@ -96,5 +113,34 @@ def test_the_generator_alone_decides_what_is_drawn() -> None:
 def test_half_precision_clips_become_single_precision_examples() -> None:
     clips = SolidClips()
     clips.clips = [clip.half() for clip in clips.clips]
-    examples = draw_examples(clips, 4, KEEP_ALL, np.random.default_rng(0))
+    examples = draw_from(clips, NO_DROPS, 4)
     assert {examples.target.dtype, examples.references.dtype} == {torch.float32}
+
+
+def test_each_round_shows_every_clip_once_in_an_order_of_its_own() -> None:
+    rounds = [[clip_at(number, 7, seed=0) for number in range(7 * n, 7 * n + 7)] for n in range(3)]
+    assert all(sorted(order) == list(range(7)) for order in rounds)
+    assert rounds[0] != rounds[1] != rounds[2]
+    assert [clip_at(number, 7, seed=1) for number in range(7)] != rounds[0]
+    assert clip_at(16, 7, seed=0) == rounds[2][2]  # wherever one begins
+
+
+class Torn(SolidClips):
+    """The first clip cannot be read."""
+
+    def load(self, clip: int, frames: Sequence[int]) -> Tensor:
+        if clip == 0:
+            raise UnreadableClip("torn")
+        return super().load(clip, frames)
+
+
+def test_an_unreadable_clip_is_replaced_by_the_same_one_whenever_it_is_drawn() -> None:
+    once, again = draw_from(Torn(), NO_DROPS, 8), draw_from(Torn(), NO_DROPS, 8)
+    assert {clip for clip, _ in places(once.target)} == {1}
+    assert torch.equal(once.target, again.target)
+
+
+def test_nothing_but_unreadable_clips_is_an_error() -> None:
+    torn = Torn(lengths=[5])
+    with pytest.raises(ArtvError, match="in a row cannot be read"):
+        draw_from(torn, NO_DROPS, 1)

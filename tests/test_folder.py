@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
 from huggingface_hub.utils import filter_repo_objects
-from tiny import LATENT, PREFERENCES, SIZE, tiny_folder
+from tiny import LATENT, PREFERENCES, SIZE, edit_json, tiny_folder
 
 import artv_cli.model.folder as folder_module
 from artv_cli.errors import ModelError
@@ -31,18 +29,6 @@ from artv_cli.model.folder import (
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_folder(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def folder(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of the model to damage."""
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
-def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def complaint(folder: Path) -> str:

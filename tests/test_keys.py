@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,21 +14,26 @@ from sample_plans import IMAGES, JUMP, ROCKET, WALK, frame_keys, plan
 from standin import MODEL, SAMPLING
 
 from artv_cli import keys
+from artv_cli.key_frames import KeyFrameModel
 from artv_cli.keys import CLASSIFIED, key_of
+from artv_cli.model.text_to_image import TextToImageFolder
 from artv_cli.plan import make_plan
-from artv_cli.settings import Guidance, GuidanceSettings, Sampling, Settings
+from artv_cli.setting_tables import GuidanceSettings, KeyFrameSettings
+from artv_cli.settings import Guidance, Sampling, Settings
 from artv_cli.storyboard import Segment, Storyboard
 
 
 def test_every_field_is_classified_as_in_the_key_or_not() -> None:
     for model in (Storyboard, Segment, Settings):
         assert set(CLASSIFIED[model.__name__]) == set(model.model_fields), model.__name__
+    assert set(CLASSIFIED["KeyFrame"]) == set(KeyFrameSettings.model_fields)
     assert set(CLASSIFIED["Guidance"]) == set(GuidanceSettings.model_fields)
     assert set(CLASSIFIED["Guidance"]) == {field.name for field in dataclasses.fields(Guidance)}
     sampling = {field.name for field in dataclasses.fields(Sampling)}
     assert {name for name in sampling if CLASSIFIED["Settings"][name] == "in the key"} == sampling
 
 
+PAINTER = TextToImageFolder("painter", Path("painter"), "e" * 64, networks={}, side=64)
 BOARD: dict[str, Any] = {"segments": [WALK, ROCKET], "image": "cat.png"}
 FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
     "Storyboard": {
@@ -69,22 +75,32 @@ FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
             "cache": "/tmp/elsewhere",
             "max_cache_size": "2GB",
             "strict": True,
+            "key_frame": {"model": "one"},
         }.items()
     },
     "Guidance": {
         name: BOARD | {"settings": {"guidance": {name: value}}}
         for name, value in {"text": 5, "reference": 1, "anchor": 1, "on": "composed"}.items()
     },
-}
+    "KeyFrame": {
+        name: BOARD | {"settings": {"key_frame": {"model": "one", name: value}}}
+        for name, value in {
+            "model": "two", "revision": "v2", "variant": "fp16", "steps": 9, "guidance": 1,
+        }.items()
+    },
+}  # fmt: skip
+PAINTED = BOARD | {"settings": {"key_frame": {"model": "one"}}}
 
 
 def test_a_field_changes_a_key_if_and_only_if_it_is_classified_so() -> None:
     def board_keys(board: dict[str, Any]) -> list[str]:
         storyboard = Storyboard.model_validate(board)
-        return [frame.key for frame in make_plan(storyboard, MODEL, IMAGES).frames]
+        asked = storyboard.settings.key_frame
+        drawn = {1: KeyFrameModel(PAINTER, asked)} if asked else {}
+        return [f.key for f in make_plan(storyboard, MODEL, IMAGES, key_frames=drawn).frames]
 
-    base = board_keys(BOARD)
     for record, fields in CLASSIFIED.items():
+        base = board_keys(PAINTED if record == "KeyFrame" else BOARD)
         for name, standing in fields.items():
             if (record, name) == ("Segment", "frames"):
                 continue  # its own test: the frames that stay keep their keys
@@ -102,6 +118,30 @@ def test_every_ingredient_changes_the_key() -> None:
     for name, value in ingredients.items():
         other = [*reversed(value)] if isinstance(value, list) else f"{value}?"
         assert key_of(ingredients | {name: other}) != key_of(ingredients), name
+
+
+def test_every_ingredient_of_a_picture_changes_its_key_and_that_of_its_frame() -> None:
+    film = plan_painted(MODEL)
+    picture, painted = film.targets[0], film.frames[0]
+    assert set(picture.ingredients) == {
+        "epoch", "role", "size", "dtype", "prompt", "seed", "drawn size", "key frame model",
+        "key frame steps", "key frame guidance",
+    }  # fmt: skip
+    assert set(painted.ingredients) == {*picture.ingredients, "model"}
+    for made_of in (picture.ingredients, painted.ingredients):
+        for name in made_of:
+            assert key_of({**made_of, name: "?"}) != key_of(made_of), name
+
+
+def test_a_picture_outlives_the_films_model() -> None:
+    one, two = (plan_painted(dataclasses.replace(MODEL, fingerprint=c * 64)) for c in "ab")
+    assert one.targets[0].key == two.targets[0].key
+    assert one.frames[0].key != two.frames[0].key
+
+
+def plan_painted(model: Any) -> Any:
+    drawn = {0: KeyFrameModel(PAINTER, KeyFrameSettings(model="painter"))}
+    return make_plan(Storyboard.model_validate({"segments": [WALK]}), model, {}, key_frames=drawn)
 
 
 def test_the_epoch_of_the_maths_is_in_every_key(monkeypatch: pytest.MonkeyPatch) -> None:

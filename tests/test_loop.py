@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +19,10 @@ from torch import Tensor
 
 import artv_cli.train.checkpoint as checkpoint
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError
+from artv_cli.errors import ArtvError, StorageError, UsageError
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Recipe, Trainer
+from artv_cli.train.loop import Learner, Row, Trainer
+from artv_cli.train.recipe import Recipe
 
 STEPS, BATCH = 4, 2
 RECIPE = Recipe(
@@ -47,7 +52,7 @@ def trainer(
     return Trainer(learner(**how), data or clips(), Schedule.scaled_linear(), recipe, folder)
 
 
-def quiet(line: str) -> None:
+def quiet(row: Row) -> None:
     """Report nothing."""
 
 
@@ -138,11 +143,11 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
 
     def fail(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
         path.write_bytes(b"half a file")
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(checkpoint, "save_file", fail)
     training.train_step()
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(StorageError, match="No space left"):
         training.save()
     assert trainer(tmp_path, seed=9).step == 1
 
@@ -201,13 +206,113 @@ def test_every_hundred_steps_say_what_they_were_on_average(
         return torch.tensor([training.step / 100, 0.5])
 
     monkeypatch.setattr(training, "train_step", step)
-    said: list[str] = []
+    said: list[Row] = []
     training.run(report=said.append)
-    assert (tmp_path / "log.jsonl").read_text().splitlines() == said
-    rows = [json.loads(line) for line in said]
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows == said
     assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400)]
     assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505])
     assert [row["mask"] for row in rows] == [0.5, 0.5]
+
+
+# ---------------------------------------------------------------- sharing a batch
+
+
+EXACT = replace(RECIPE, batch_size=4, samples=8, bfloat16=False)
+
+
+def first_step(folder: Path, recipe: Recipe = EXACT) -> dict[str, Tensor]:
+    """Return what one step takes up of each gradient.
+
+    Weights would not compare: AdamW's first step goes by the sign of a gradient, however small.
+    """
+    one = trainer(folder, recipe)
+    one.train_step()
+    one.save()
+    return moments(folder)
+
+
+def moments(folder: Path) -> dict[str, Tensor]:
+    saved = load_file(folder / "state.safetensors")
+    return {name: value for name, value in saved.items() if name.startswith("exp_avg/")}
+
+
+def assert_close(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    largest = max(value.abs().max().item() for value in one.values())
+    assert one.keys() == other.keys() and largest > 0
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-4 * largest)
+
+
+def test_a_batch_in_passes_is_the_batch_at_once(tmp_path: Path) -> None:
+    whole, parts = (
+        first_step(tmp_path / str(size), replace(EXACT, pass_size=size)) for size in (None, 1)
+    )
+    assert_close(whole, parts)
+
+
+TWO = """
+import sys
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from test_loop import EXACT, trainer
+one = trainer(Path({folder!r}), EXACT)
+one.train_step()
+one.save()
+"""
+
+
+def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
+    tests = Path(__file__).parent
+    program = tmp_path / "two.py"
+    paths = [str(tests), str(tests.parent)]
+    program.write_text(TWO.format(paths=paths, folder=str(tmp_path / "shared")))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    subprocess.run([*launcher, "--nproc-per-node", "2", str(program)], check=True)
+    assert_close(first_step(tmp_path / "alone"), moments(tmp_path / "shared"))
+
+
+@pytest.mark.parametrize(("batch_size", "pass_size"), [(4, 3), (6, 4)])
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(
+    tmp_path: Path, batch_size: int, pass_size: int
+) -> None:
+    with pytest.raises(UsageError, match=f"a batch of {batch_size} .* in passes of {pass_size}"):
+        trainer(tmp_path, replace(RECIPE, batch_size=batch_size, pass_size=pass_size))
+
+
+def test_the_loss_on_other_clips_is_always_of_the_same_examples(tmp_path: Path) -> None:
+    one = trainer(tmp_path)
+    first = one.measure(clips(), 3)
+    assert one.measure(clips(), 3) == first
+    one.train_step()
+    assert one.measure(clips(), 3) != first
+
+
+def test_what_is_frozen_has_no_average_and_may_be_left_out_of_the_state(tmp_path: Path) -> None:
+    frozen = learner()
+    frozen.text.requires_grad_(False)
+    one = Trainer(
+        frozen,
+        clips(),
+        Schedule.scaled_linear(),
+        RECIPE,
+        tmp_path,
+        with_frozen=False,
+        origin={"model": "a"},
+    )
+    one.train_step()
+    one.save()
+    kept = load_file(tmp_path / "state.safetensors")
+    assert not [name for name in (*kept, *one.average.weights) if ".text" in f".{name}"]
+    assert {name.partition("/")[0] for name in kept} == {"weights", "average", *checkpoint.MOMENTS}
+    with pytest.raises(UsageError, match="began with another model"):
+        trainer(tmp_path)
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state.safetensors").write_bytes(b"half a fi")
+    with pytest.raises(UsageError, match="state.safetensors cannot be read"):
+        trainer(tmp_path)
 
 
 # ---------------------------------------------------------------- learning

@@ -37,7 +37,9 @@ def examples(**change: Any) -> Examples:
 
 
 def draw(batch: Examples, seed: int = 0) -> Draw:
-    return Draw.for_examples(batch, SCHEDULE, 550, torch.Generator().manual_seed(seed))
+    return Draw.for_examples(
+        batch, SCHEDULE, 550, [torch.Generator().manual_seed(seed)] * len(batch.target)
+    )
 
 
 @dataclass
@@ -133,8 +135,8 @@ def test_levels_lie_within_0_and_550_and_timesteps_span_the_schedule() -> None:
 
 def test_a_shift_draws_noisy_timesteps_more_often() -> None:
     many = Examples(*[torch.zeros(20_000, 1, 1, 1)] * 4, [], FLAGS, FLAGS)
-    generator = torch.Generator().manual_seed(0)
-    drawn = Draw.for_examples(many, SCHEDULE, 550, generator, shift=2.0)
+    generators = [torch.Generator().manual_seed(0)] * 20_000
+    drawn = Draw.for_examples(many, SCHEDULE, 550, generators, shift=2.0)
     assert (drawn.timestep.min(), drawn.timestep.max()) == (0, 999)
     assert drawn.timestep.median() == pytest.approx(1000 * 2 / 3, abs=10)
 

@@ -129,7 +129,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         raise InterruptedError
 
     monkeypatch.setattr(artv_engine, "load_model", load)
-    monkeypatch.setattr(artv_engine, "_resolve_device", lambda name: name)
+    monkeypatch.setattr(artv_engine, "resolve_device", lambda name: name)
     yield reached
 
 

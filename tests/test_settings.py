@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from artv_cli.errors import UsageError
+from artv_cli.setting_tables import KeyFrameSettings
 from artv_cli.settings import (
     VARIABLES,
     Guidance,
@@ -108,6 +109,7 @@ def test_a_flag_is_read_as_a_person_means_it(name: str, said: object, value: obj
         ("guidance", "text=nan", "not 'nan'"),
         ("guidance", {"text": float("inf")}, "not inf"),
         ("guidance", [1], "--guidance must hold keys and values, not [1]"),
+        ("key_frame_model", "", "--key-frame-model is blank"),
         ("stepz", 3, "--stepz is not a known key; did you mean 'steps'?"),
     ],
 )
@@ -152,9 +154,14 @@ def test_the_environment_speaks_for_every_setting() -> None:
         "guidance.reference": "2", "guidance.anchor": "3", "guidance.on": "composed",
         "max_cache_size": "2GB",
     }  # fmt: skip
+    key_frame = {"model": "m", "revision": "r", "variant": "v", "steps": "4", "guidance": "0"}
+    values |= {f"key_frame.{name}": text for name, text in key_frame.items()}
     assert set(values) == set(VARIABLES)
     settings = environment_settings({VARIABLES[name]: text for name, text in values.items()})
-    assert set(explain({"environment": settings})) == set(values)
+    told = explain({"environment": settings})
+    assert set(told) == {name for name in values if "key_frame" not in name} | {"key_frame"}
+    said = "model m, revision r, variant v, steps 4, guidance 0.0"
+    assert str(told["key_frame"].value) == said
     assert VARIABLES["cache"] == "ARTV_CACHE_DIR"
     assert VARIABLES["guidance.text"] == "ARTV_GUIDANCE_TEXT"
 
@@ -218,6 +225,18 @@ def test_the_first_layer_that_says_a_value_wins_and_guidance_goes_field_by_field
         seed=0, steps=9, strict=False, guidance=GuidanceSettings(text=0, anchor=1)
     )
     assert merge() == Settings()
+
+
+def test_what_is_said_of_one_key_frame_model_means_nothing_for_another() -> None:
+    board = Settings(key_frame=KeyFrameSettings(model="turbo", steps=1, guidance=0))
+    flag = flag_settings(key_frame_model="slow")
+    assert merge(flag, board).key_frame == KeyFrameSettings(model="slow")
+    assert merge(Settings(), board).key_frame == board.key_frame
+
+
+def test_a_key_frame_needs_a_model() -> None:
+    with pytest.raises(UsageError, match="^ARTV_KEY_FRAME_MODEL is missing; add it"):
+        environment_settings({"ARTV_KEY_FRAME_STEPS": "4"})
 
 
 def test_explain_names_the_layer_that_won() -> None:

@@ -229,7 +229,7 @@ def test_the_message_begins_with_name_line_and_column() -> None:
         ("{prompt: a, frames: 1, duration: 1s}", "1:45: 'frames' gives the length"),
         ("{prompt: a, duration: 10ms}", "1:34: 'duration' is shorter than one frame"),
         ("{prompt: a, duration: 1:75}", "1:34: 'duration' must be a length of time, such as 2s, "),
-        ("{prompt: a, frames: 1}, {prompt: a, frames: 1, image: b.png}", "1:66: 'image' is a key"),
+        ("{prompt: a, frames: 1}, {prompt: a, frames: 1, image: b.png}", "1:66: 'image' is for a"),
         ("{prompt: a, frames: 1, anchor: previous}", "1:43: no segment stands before this one"),
         ("{prompt: a, frames: 3, anchor: {segment: 1, frame: 2}}", "1:63: segment 1 has 1 frames"),
         (

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import TEXT_WIDTH, TINY_UNET, noise, tiny_networks
+from tiny import TEXT_WIDTH, tiny_networks
 from torch import nn
 
 from benchmarks import full_size, table3
 from benchmarks.counting import count
-from benchmarks.full_size import artv_pass, artv_step, checkpoint_activations, wake
+from benchmarks.full_size import artv_pass, artv_step, wake
 from benchmarks.report import Results, markdown
 from benchmarks.table3 import CONTENDERS, count_cost, load
 
@@ -94,24 +94,6 @@ def test_awake_networks_hold_no_zeros() -> None:
     networks = tiny_networks()
     wake(networks)
     assert all(parameter.any() for parameter in networks.parameters())
-
-
-@pytest.mark.usefixtures("tiny_text_width")
-def test_checkpointing_changes_neither_the_result_nor_a_gradient() -> None:
-    def gradients(checkpointed: bool) -> list[torch.Tensor]:
-        torch.manual_seed(0)
-        networks = tiny_networks()
-        wake(networks)
-        if checkpointed:
-            checkpoint_activations(networks)
-        mask, dynamic = artv_pass(networks, 8, frames=2)()
-        (mask.mean() + (dynamic * noise(*dynamic.shape)).mean()).backward()
-        found = [p.grad for p in networks.parameters() if p.grad is not None]
-        return [mask.detach(), dynamic.detach(), *found]
-
-    plain, checkpointed = gradients(False), gradients(True)
-    assert len(plain) == len(checkpointed) > len(TINY_UNET)
-    torch.testing.assert_close(checkpointed, plain)
 
 
 # ---------------------------------------------------------------- the script

@@ -38,6 +38,7 @@ def work(cached: int, to_render: int, anchor_images: int = 0) -> Any:
         frames=cached + to_render,
         cached=cached,
         to_render=to_render,
+        pictures=0,
         anchor_images=anchor_images,
         effort=to_render * STEPS * 4,
     )

@@ -29,12 +29,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_folder(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture
-def folder(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of the model to damage."""
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
 def load(folder: Path, **how: Any) -> Model:
     return load_model(find_model(str(folder)), **how)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from artv_cli.model.folder import Preferences
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.model.weights import Model, save_model
 from artv_cli.settings import Guidance, Sampling
+from artv_cli.train.examples import Clips
 
 SIZE = (32, 32)  # pixels
 LATENT = (4, 8, 8)
@@ -131,7 +133,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-class SolidClips:
+class SolidClips(Clips):
     """Clips of frames that all differ: `latents(clip)[frame]` starts at `100 * clip + frame`."""
 
     def __init__(self, lengths: Sequence[int] = (12, 14), shape: tuple[int, ...] = LATENT) -> None:
@@ -150,3 +152,10 @@ class SolidClips:
 
     def caption(self, clip: int, frame: int, rng: Any, *, complete: bool) -> str:
         return f"{'a' if complete else 'the'} cat walks"
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Have a JSON file hold what `change` makes of its object."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))

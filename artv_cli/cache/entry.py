@@ -11,7 +11,7 @@ The header's fields:
 
 `key`          SHA-256 of everything that the frame is made from (`artv_cli.keys`), the file's name
 `latents`      {"dtype": float32 | float16 | bfloat16, "shape": [c, h, w]}; the values follow in C
-               order, little-endian
+               order, little-endian; none, [0, 0, 0], for the picture of a text-to-image model
 `png`          length of the picture's PNG file in bytes
 `digest`       SHA-256 of "<dtype> <shape>\\n", the latents and the PNG: the frame's content
 `parents`      {key: digest} of every frame that this one is conditioned on

@@ -100,6 +100,20 @@ class FrameOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoryOptions(FrameOptions):
+    """The same, where key frames are drawn and not all given."""
+
+    key_frame_model: Annotated[
+        str | None,
+        _option(
+            "A text-to-image model that draws the key frames: a diffusers folder or a hub id.",
+            _MODEL,
+            "ID",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkOptions:
     """Where frames are drawn, and which drawn ones count."""
 

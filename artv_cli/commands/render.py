@@ -11,7 +11,14 @@ from typing import Annotated
 
 import typer
 
-from artv_cli.commands.options import EventOptions, FilmOptions, FrameOptions, Source, WorkOptions
+from artv_cli.commands.options import (
+    EventOptions,
+    FilmOptions,
+    FrameOptions,
+    Source,
+    StoryOptions,
+    WorkOptions,
+)
 from artv_cli.commands.sources import STDIN, clip_request, story_request
 from artv_cli.console import duration, emit
 from artv_cli.events import Events, ended_by_event
@@ -29,7 +36,7 @@ _CLIP_FRAMES = 24
 
 
 def story(
-    file: Source, film: FilmOptions, frames: FrameOptions, work: WorkOptions, talk: EventOptions
+    file: Source, film: FilmOptions, frames: StoryOptions, work: WorkOptions, talk: EventOptions
 ) -> None:
     """Render a storyboard into a film, reusing every frame that is there.
 
@@ -76,7 +83,7 @@ def animate(
 def t2v(
     prompt: Prompt,
     film: FilmOptions,
-    options: FrameOptions,
+    options: StoryOptions,
     work: WorkOptions,
     talk: EventOptions,
     frames: Frames = _CLIP_FRAMES,
@@ -96,7 +103,7 @@ def t2v(
     _make(render_story, request, film.target(Path(f"{slug(prompt)}.mp4")), film.preview, talk)
 
 
-def export(file: Source, film: FilmOptions, frames: FrameOptions, talk: EventOptions) -> None:
+def export(file: Source, film: FilmOptions, frames: StoryOptions, talk: EventOptions) -> None:
     """Write a film again from the cache alone, without a model.
 
     artv export story.yaml -o film.gif

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from artv_cli.commands.options import FrameOptions, Source, TalkOptions
+from artv_cli.commands.options import Source, StoryOptions, TalkOptions
 from artv_cli.commands.sources import story_request
 from artv_cli.console import (
     duration,
@@ -34,7 +34,7 @@ _KEY_SHOWN = 12  # characters of a key that people see
 
 def plan(
     file: Source,
-    frames: FrameOptions,
+    frames: StoryOptions,
     talk: TalkOptions,
     explain: Annotated[
         int | None,
@@ -66,7 +66,7 @@ def plan(
         emit_prose(_explained(why, explain, store.root, store.peek(key) is not None))
 
 
-def check(file: Source, frames: FrameOptions, talk: TalkOptions) -> None:
+def check(file: Source, frames: StoryOptions, talk: TalkOptions) -> None:
     """Check a storyboard, its images and its model, without rendering.
 
     artv check story.yaml
@@ -116,7 +116,7 @@ def schema() -> None:
 
 
 def _print_forecast(name: str, told: Forecast) -> None:
-    work = to_do(told.cached, told.to_render, told.anchor_images)
+    work = to_do(told.cached, told.to_render, told.pictures, told.anchor_images)
     emit_prose(f"{name}: {told.frames} frames, {work}")
     emit_table(
         ("segment", "frames", "cached", "to render", "changed", "prompt"),
@@ -128,6 +128,7 @@ def _print_forecast(name: str, told: Forecast) -> None:
     emit_prose(f"first changed frame: {told.first_change} (segment {segment})")
     need = told.estimate
     time = "not timed yet" if need.seconds is None else f"about {duration(need.seconds)}"
+    time += ", besides the pictures" if told.pictures else ""
     emit_prose(f"to render: {time}, {file_size(need.bytes)} of {file_size(need.free_bytes)} free")
 
 

@@ -23,8 +23,7 @@ def commit(path: Path, data: bytes) -> None:
     Unique temporary file beside it, write, flush, sync, measure, rename, sync of the folder.
     Raises OSError, and leaves no temporary file unless the process is killed.
     """
-    name = f"{path.stem[:16]}.{secrets.token_hex(4)}.{os.getpid()}.{HOST}.tmp"
-    temporary = path.with_name(name)
+    temporary = temporary_for(path)
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -38,6 +37,12 @@ def commit(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def temporary_for(path: Path) -> Path:
+    """Return a name beside `path` that nobody else writes to, and that `sweep` understands."""
+    name = f"{path.stem[:16]}.{secrets.token_hex(4)}.{os.getpid()}.{HOST}.tmp"
+    return path.with_name(name)
 
 
 def make_folder(path: Path) -> None:

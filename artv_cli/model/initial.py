@@ -22,9 +22,10 @@ from artv_cli.errors import StorageError, UsageError
 from artv_cli.files.output import replacing
 from artv_cli.latents import ITEM_SIZE, Dtype
 from artv_cli.model.base import WEIGHTED, Base
-from artv_cli.model.folder import Preferences, weight_files
+from artv_cli.model.folder import Preferences
 from artv_cli.model.header import read_header
 from artv_cli.model.ldm import load_ldm_part
+from artv_cli.model.repository import weight_files
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.model.weights import (
     bad_part,

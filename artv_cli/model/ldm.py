@@ -23,6 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from artv_cli.errors import ModelError
 from artv_cli.model.header import TensorInfo
+from artv_cli.model.repository import first_line
 from artv_cli.model.weights import bad_part, silent_libraries
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
@@ -71,8 +72,7 @@ def load_ldm_part(path: Path, name: str, part: str, config: Mapping[str, Any]) -
             tensors = {key: file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
             module = _text_encoder(tensors, config) if prefix == TEXT else _unpack(tensors, config)
     except Exception as error:  # diffusers raises many kinds for weights that do not fit
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise bad_part(place, part, told) from error
+        raise bad_part(place, part, first_line(error)) from error
     for key, weight in module.named_parameters():
         if weight.is_meta:
             raise bad_part(place, part, f"{key} is missing")

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.latents import ITEM_SIZE, Dtype
-from artv_cli.model.folder import PARTS, WEIGHTED_PARTS, ModelFolder, read_json, weight_files
+from artv_cli.model.folder import PARTS, WEIGHTED_PARTS, ModelFolder
 from artv_cli.model.header import read_header
+from artv_cli.model.repository import read_json, weight_files
 from artv_cli.settings import Offload
 
 TURNS = (("text_encoder",), ("dynamic", "mask"), ("vae",))

@@ -19,14 +19,15 @@ import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import AutoTokenizer, CLIPTextModel, PreTrainedModel
 
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ModelError
 from artv_cli.latents import Dtype
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import Autoencoder, TextEncoder
-from artv_cli.model.folder import INDEX, PARTS, ModelFolder, Preferences, read_json, weight_files
+from artv_cli.model.folder import PARTS, ModelFolder, Preferences
+from artv_cli.model.repository import INDEX, first_line, read_json, weight_files
 from artv_cli.model.unet import NOISE_LEVELS, ConditionedUNet
 from artv_cli.settings import StaticNoise
 
@@ -159,13 +160,17 @@ def save_part(path: Path, name: str, part: Any) -> list[str]:
         with silent_libraries():
             part.save_pretrained(path / name)
     except SafetensorError as error:
-        # The library wraps what the system said, such as that the disk is full, in a sentence.
-        told = re.search(r"os error (\d+)", str(error))
-        code = int(told.group(1)) if told else errno.EIO
-        raise OSError(code, os.strerror(code)) from error
+        raise system_error(error) from error
     _forget_origin(path / name / PARTS[name])
     kind = type(part)
     return [kind.__module__.split(".")[0], kind.__name__]
+
+
+def system_error(error: SafetensorError) -> OSError:
+    """Return what the system said, such as that the disk is full: the library wraps it in words."""
+    told = re.search(r"os error (\d+)", str(error))
+    code = int(told.group(1)) if told else errno.EIO
+    return OSError(code, os.strerror(code))
 
 
 def save_index(path: Path, kinds: Mapping[str, list[str]], preferences: Preferences) -> None:
@@ -208,9 +213,9 @@ def load_weights(
         use_safetensors=True,
         variant=variant if any(f".{variant}" in file.name for file in files) else None,
         output_loading_info=True,
-        # Left alone, the text encoder's library names such weights only in its log.
+        # Left alone, transformers names such weights only in its log.
         **{"dtype": dtype, "ignore_mismatched_sizes": True}
-        if kind is CLIPTextModel
+        if issubclass(kind, PreTrainedModel)
         else {"torch_dtype": dtype},
     )
     # The libraries fill what is missing with random values and say so in their log at most.
@@ -233,8 +238,8 @@ def load_part(folder: Place, part: str, load: Callable[..., Any], **options: Any
         with silent_libraries():
             return load(folder.path / part, local_files_only=True, **options)
     except Exception as error:  # the libraries raise many kinds for a damaged part
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise bad_part(folder, part, first_line.split(". ")[0].rstrip(". ")) from error
+        told = first_line(error).split(". ")[0].rstrip(". ")
+        raise bad_part(folder, part, told) from error
 
 
 def bad_part(folder: Place, part: str, problem: str) -> ModelError:

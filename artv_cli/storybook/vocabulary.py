@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from artv_cli.model.folder import ModelFolder, read_json
+from artv_cli.model.folder import ModelFolder
+from artv_cli.model.repository import read_json
 from artv_cli.storybook import sayings
 from artv_cli.storybook.characters import CHARACTERS
 from artv_cli.storybook.scenes import SCENES

@@ -30,6 +30,7 @@ from artv_cli.model.codec import encode_images
 from artv_cli.storybook.captions import Random, say
 from artv_cli.storybook.script import Script
 from artv_cli.storybook.world import sample_clip, world_digest
+from artv_cli.train.examples import Clips
 
 Report = Callable[[str], None]
 
@@ -98,7 +99,7 @@ def _write(file: Path, vae: AutoencoderKL, seeds: range, length: int) -> None:
     unfinished.replace(file)
 
 
-class Bank:
+class Bank(Clips):
     """The clips of a folder that `build_bank` fills: those of its finished shards.
 
     Raises UsageError where there is none.

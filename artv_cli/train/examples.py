@@ -4,18 +4,30 @@ Conditions are dropped here, each on its own with probability 10 % (Sec. 4); a f
 the examples are key frames, which have neither references nor anchor, since the embedded model
 must also draw a story's first frame from words alone.
 
-Legend: b batch, c latent channels, h w latent size.
+Which frames an example takes is drawn first and costs nothing; then they are loaded, which may
+mean decoding a video, and encoded, a batch at a time.
+
+Legend: b batch, k frames, c latent channels, h w latent size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from artv_cli.errors import ArtvError
+
+PATIENCE = 100  # clips in a row that may be unreadable
+
+
+class UnreadableClip(Exception):
+    """A clip's frames cannot be had; another is drawn in its place."""
 
 
 class Clips(Protocol):
@@ -34,6 +46,22 @@ class Clips(Protocol):
         """
         ...
 
+    def length(self, clip: int) -> int:
+        """How many frames a clip has."""
+        return len(self.latents(clip))
+
+    def expect(self, picks: Sequence[Pick]) -> None:
+        """Hear which frames will soon be loaded, so that the work on them can begin."""
+        return
+
+    def load(self, clip: int, frames: Sequence[int]) -> Tensor:
+        """Some frames of a clip, in whatever form `encode` takes; UnreadableClip if they fail."""
+        return self.latents(clip)[list(frames)]
+
+    def encode(self, loaded: Sequence[Tensor]) -> Tensor:
+        """The latents of loaded frames, for each example as many: (b, k, c, h, w)."""
+        return torch.stack(list(loaded))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drops:
@@ -44,6 +72,20 @@ class Drops:
     text: float = 0.1
     key_frames: float = 0.0
     anchor_window: int = 10
+
+
+NO_DROPS = Drops(references=0, anchor=0, text=0)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Which frames of a clip make an example: the target, y_{i-1}, y_{i-2} and the anchor."""
+
+    clip: int
+    frames: tuple[int, int, int, int]
+    has_reference: bool
+    has_anchor: bool
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -71,29 +113,23 @@ class Examples:
         return Examples(**moved)
 
 
-def draw_examples(clips: Clips, count: int, drops: Drops, rng: np.random.Generator) -> Examples:
-    """Draw `count` examples, each from a random frame of a random clip."""
-    rows = [_draw(clips, drops, rng) for _ in range(count)]
-    frames = torch.stack([row[0] for row in rows]).float()  # (b, 4, c, h, w)
-    target, first, second, anchor = frames.unbind(1)
-    has_reference = _column([row[1] for row in rows])
-    has_anchor = _column([row[2] for row in rows])
-    return Examples(
-        target=target,
-        references=torch.cat([first, second], dim=1) * has_reference,
-        previous=first,
-        anchor=anchor * has_anchor,
-        captions=[row[3] for row in rows],
-        has_reference=has_reference,
-        has_anchor=has_anchor,
-    )
+def clip_at(number: int, clips: int, seed: int) -> int:
+    """Return which of so many `clips` example `number` is drawn from: all of them in each round.
+
+    Every round has an order of its own, which the seed decides.
+    """
+    return int(_order(number // clips, clips, seed)[number % clips])
 
 
-def _draw(clips: Clips, drops: Drops, rng: np.random.Generator) -> tuple[Tensor, bool, bool, str]:
-    clip = int(rng.integers(len(clips)))
-    latents = clips.latents(clip)
+@lru_cache(maxsize=2)  # a batch lies in two rounds at most
+def _order(round: int, clips: int, seed: int) -> np.ndarray:
+    return np.random.default_rng((seed, round)).permutation(clips)
+
+
+def pick_frames(clips: Clips, clip: int, drops: Drops, rng: np.random.Generator) -> Pick:
+    """Draw which frame of a clip is learned, from what, and what is left blank."""
     is_key = rng.random() < drops.key_frames
-    frame = int(rng.integers(0 if is_key else 1, len(latents)))
+    frame = int(rng.integers(0 if is_key else 1, clips.length(clip)))
     # The first generated frame has the key frame for both references (Sec. 3.1).
     first, second = max(frame - 1, 0), max(frame - 2, 0)
     anchor = int(rng.integers(max(frame - drops.anchor_window, 0), max(frame, 1)))
@@ -101,7 +137,41 @@ def _draw(clips: Clips, drops: Drops, rng: np.random.Generator) -> tuple[Tensor,
     has_anchor = not is_key and rng.random() >= drops.anchor
     has_text = rng.random() >= drops.text
     caption = clips.caption(clip, frame, rng, complete=not has_reference) if has_text else ""
-    return latents[[frame, first, second, anchor]], has_reference, has_anchor, caption
+    return Pick(clip, (frame, first, second, anchor), has_reference, has_anchor, caption)
+
+
+def gather_examples(
+    clips: Clips, picks: Sequence[Pick], drops: Drops, rngs: Sequence[np.random.Generator]
+) -> Examples:
+    """Return the picked examples; where a clip is unreadable, its generator draws another.
+
+    Raises ArtvError where nothing but unreadable clips is met.
+    """
+    rows = [_load(clips, pick, drops, rng) for pick, rng in zip(picks, rngs, strict=True)]
+    frames = clips.encode([loaded for _, loaded in rows]).float()  # (b, 4, c, h, w)
+    target, first, second, anchor = frames.unbind(1)
+    has_reference = _column([pick.has_reference for pick, _ in rows]).to(frames.device)
+    has_anchor = _column([pick.has_anchor for pick, _ in rows]).to(frames.device)
+    return Examples(
+        target=target,
+        references=torch.cat([first, second], dim=1) * has_reference,
+        previous=first,
+        anchor=anchor * has_anchor,
+        captions=[pick.caption for pick, _ in rows],
+        has_reference=has_reference,
+        has_anchor=has_anchor,
+    )
+
+
+def _load(clips: Clips, pick: Pick, drops: Drops, rng: np.random.Generator) -> tuple[Pick, Tensor]:
+    for _ in range(PATIENCE):
+        try:
+            return pick, clips.load(pick.clip, pick.frames)
+        except UnreadableClip:
+            pick = pick_frames(clips, int(rng.integers(len(clips))), drops, rng)
+    raise ArtvError(
+        f"{PATIENCE} clips in a row cannot be read", "Make the shards again: `artv prepare`."
+    )
 
 
 def _column(flags: Sequence[bool]) -> Tensor:

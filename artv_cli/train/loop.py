@@ -1,63 +1,54 @@
 """The training loop: examples in, better weights out, resumable at any moment.
 
-Every step draws its examples and noise from generators seeded with (seed, process, step), so a run
-that was stopped and started again sees exactly what an uninterrupted one sees: rerun the same call.
+Every example draws its frames and noise from generators seeded with (seed, step, its place in the
+batch), so a run that was stopped and started again sees exactly what an uninterrupted one sees:
+rerun the same call. Nor does it matter over how many processes and passes a batch is spread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError
+from artv_cli.errors import ArtvError, UsageError
+from artv_cli.files.output import storage_errors
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
 from artv_cli.settings import StaticNoise
-from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
+from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
 from artv_cli.train.ema import WeightAverage
-from artv_cli.train.examples import Clips, Drops, draw_examples
+from artv_cli.train.examples import (
+    NO_DROPS,
+    Clips,
+    Examples,
+    Pick,
+    clip_at,
+    gather_examples,
+    pick_frames,
+)
 from artv_cli.train.loss import Draw, masked_diffusion_loss
-from artv_cli.train.parallel import agree, average_gradients, join
+from artv_cli.train.parallel import accelerator_for, agree
+from artv_cli.train.recipe import Recipe
+from artv_cli.train.run_folder import STATE
+
+Row = dict[str, Any]
+Rng = np.random.Generator
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to train; the defaults are the paper's (Sec. 4, Table 5), sizes and budget apart.
-
-    `samples`: how many examples in all, `batch_size` of them a step in each process; `warmup`:
-    the first steps, in which the learning rate rises; `decay_share`: the last part of the
-    samples, in which it falls to zero. `loss_of` is what the squared error is measured on: the
-    paper's noise (Eq. 4), or the velocity v (arXiv 2202.00512), which says more about a whole
-    picture and less about its last details; a `shift` above 1 draws noisy timesteps, at which it
-    is decided what stands where, more often.
-    """
-
-    samples: int
-    batch_size: int = 480
-    learning_rate: float = 1e-5
-    warmup: int = 0
-    decay_share: float = 0.0
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.9999
-    max_noise_level: int = 550
-    static_noise: StaticNoise = "exact"
-    loss_of: Literal["noise", "velocity"] = "noise"
-    shift: float = 1.0
-    drops: Drops = field(default_factory=Drops)
-    bfloat16: bool = True
-    seed: int = 0
-    checkpoint_seconds: float = 300.0
+def print_row(row: Row) -> None:
+    """Print a row of the log as one line of JSON."""
+    print(json.dumps(row), flush=True)
 
 
 class Learner(nn.Module):
@@ -68,73 +59,112 @@ class Learner(nn.Module):
         self.networks = networks
         self.text = text
 
+    def forward(
+        self, examples: Examples, draw: Draw, schedule: Schedule, form: StaticNoise
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss (b,) and the mean mask (b,) of each example."""
+        text = self.text(examples.captions)
+        return masked_diffusion_loss(self.networks, examples, text, draw, schedule, form)
+
 
 class Trainer:
-    """Trains a `Learner` on clips; its state lives in `folder`."""
+    """Trains a `Learner` on clips; its state lives in `folder`.
+
+    `accelerator` says where and over which processes; left out, it is where the learner stands.
+    `origin` is what a state must share to be gone on with; a state `with_frozen` holds
+    also what is not trained.
+    """
 
     def __init__(
-        self, learner: Learner, clips: Clips, schedule: Schedule, recipe: Recipe, folder: Path
+        self,
+        learner: Learner,
+        clips: Clips,
+        schedule: Schedule,
+        recipe: Recipe,
+        folder: Path,
+        accelerator: Accelerator | None = None,
+        *,
+        origin: Origin | None = None,
+        with_frozen: bool = True,
     ) -> None:
-        self.learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.device = next(learner.parameters()).device
-        self.clips = clips
-        self.schedule = schedule
-        self.recipe = recipe
-        self.folder = folder
-        self.rank, self.world = join()
-        self.average = WeightAverage(learner, recipe.ema_decay)
-        self.optimizer = torch.optim.AdamW(
+        self.clips, self.schedule, self.recipe, self.folder = clips, schedule, recipe, folder
+        self.origin, self.with_frozen = origin, with_frozen
+        where = next(learner.parameters()).device.type
+        self.accelerator = accelerator or accelerator_for(where)
+        self.device = self.accelerator.device
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.passes = _passes(recipe, self.world)
+        if not self.accelerator.is_fsdp2:  # which shards plain memory alone
+            learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.AdamW(
             [p for p in learner.parameters() if p.requires_grad],
             recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+        self.model, self.optimizer = self.accelerator.prepare(learner, optimizer)
+        self.learner: Learner = self.accelerator.unwrap_model(self.model)
+        self.average = WeightAverage(self.learner, recipe.ema_decay, recipe.ema_device)
         self.step = 0
         self._load()
 
     @property
     def samples(self) -> int:
         """How many examples have been seen."""
-        return self.step * self.recipe.batch_size * self.world
+        return self.step * self.recipe.batch_size
 
-    def run(self, seconds: float = math.inf, report: Callable[[str], None] = print) -> None:
-        """Train until the recipe's samples are seen or `seconds` have passed, then save."""
-        started = saved = time.monotonic()
+    def run(
+        self,
+        seconds: float = math.inf,
+        report: Callable[[Row], None] = print_row,
+        after_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Train until the recipe's samples are seen or `seconds` have passed, then save.
+
+        `report` hears, in the first process, each row of the log.
+        """
+        started, saved = time.monotonic(), 0.0
         window: list[Tensor] = []
-        while self.samples < self.recipe.samples and agree(time.monotonic() - started) < seconds:
+        while self.samples < self.recipe.samples:
+            spent = agree(time.monotonic() - started, self.device)
+            if spent >= seconds:
+                break
             window.append(self.train_step())
-            if self.step % 100 == 0 and self.rank == 0:
-                report(self._log(window, time.monotonic() - started))
+            if self.step % self.recipe.log_interval == 0:
+                self.note(self._row(window, time.monotonic() - started), report)
                 window.clear()
-            if self.rank == 0 and time.monotonic() - saved > self.recipe.checkpoint_seconds:
+            after_step()
+            if spent - saved >= self.recipe.checkpoint_seconds:
                 self.save()
-                saved = time.monotonic()
-        if self.rank == 0:
-            self.save()
+                saved = spent
+        self.save()
 
     def train_step(self) -> Tensor:
-        """Take one optimiser step; return (loss, mean mask) as a detached tensor (2,)."""
+        """Take one optimiser step; return (loss, mean mask) of this process as a tensor (2,)."""
         recipe = self.recipe
-        rng = np.random.default_rng((recipe.seed, self.rank, self.step))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        examples = draw_examples(self.clips, recipe.batch_size, recipe.drops, rng)
-        draw = Draw.for_examples(
-            examples, self.schedule, recipe.max_noise_level, generator, recipe.shift
-        )
-        weights = self._weights(draw.timestep).to(self.device)
-        examples, draw = examples.to(self.device), draw.to(self.device)
+        rngs, picks = self._picks(self.step)
+        self.clips.expect([*picks, *self._picks(self.step + 1)[1]])
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate * self._rate()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-            text = self.learner.text(examples.captions)
-            losses, masks = masked_diffusion_loss(
-                self.learner.networks, examples, text, draw, self.schedule, recipe.static_noise
-            )
-        loss = (losses * weights).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(self.learner.parameters())
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), recipe.max_grad_norm)
+        size = len(picks) // self.passes
+        told = []
+        for start in range(0, len(picks), size):
+            here = slice(start, start + size)
+            examples = gather_examples(self.clips, picks[here], recipe.drops, rngs[here])
+            is_last = start + size == len(picks)
+            waiting = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
+            with waiting:
+                losses, masks, weights = self._losses(examples, rngs[here])
+                loss = (losses * weights).mean() / self.passes
+                self.accelerator.backward(loss)
+            told.append(torch.stack([losses.detach().mean(), masks.mean()]))
+        self._descend(loss)
+        return torch.stack(told).mean(0)
+
+    def _descend(self, loss: Tensor) -> None:
+        """Step down the gradients; ArtvError where they are no numbers."""
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         # Of the averaged gradients, so that all processes stop together.
         if not torch.isfinite(norm):
             raise ArtvError(
@@ -145,7 +175,74 @@ class Trainer:
         self.optimizer.step()
         self.average.update(self.learner, self.step)
         self.step += 1
-        return torch.stack([losses.detach().mean(), masks.mean()])
+
+    @torch.no_grad()
+    def measure(self, clips: Clips, count: int) -> float:
+        """Return the mean loss of `count` examples of other clips, always the same ones.
+
+        No condition is dropped; each process takes its share, at least one example.
+        """
+        size = self.recipe.batch_size // self.world // self.passes
+        numbers = range(self.rank, max(count, self.world), self.world)
+        losses = []
+        for start in range(0, len(numbers), size):
+            rngs = [np.random.default_rng((self.recipe.seed, n)) for n in numbers[start:][:size]]
+            picks = [
+                pick_frames(clips, n % len(clips), NO_DROPS, rng)
+                for n, rng in zip(numbers[start:], rngs, strict=False)
+            ]
+            losses.append(self._losses(gather_examples(clips, picks, NO_DROPS, rngs), rngs)[0])
+        mean = torch.cat(losses).mean()
+        return float(self.accelerator.reduce(mean, "mean"))
+
+    def save(self) -> None:
+        """Write the state, whole or not at all; every process must call."""
+        save_checkpoint(
+            self._state,
+            self.learner,
+            self.average,
+            self.optimizer,
+            self.step,
+            origin=self.origin,
+            with_frozen=self.with_frozen,
+            write=self.rank == 0,
+        )
+
+    def note(self, row: Row, report: Callable[[Row], None]) -> None:
+        """Append a row to the log and to what accelerate tracks; the first process alone does."""
+        if self.rank:
+            return
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "log.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+        numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
+        self.accelerator.log(numbers, step=self.step)
+        report(row)
+
+    def _picks(self, step: int) -> tuple[list[Rng], list[Pick]]:
+        """Return what this process takes of a step's batch, and what draws the rest of it."""
+        recipe, share = self.recipe, self.recipe.batch_size // self.world
+        places = range(self.rank * share, (self.rank + 1) * share)
+        rngs = [np.random.default_rng((recipe.seed, step, place)) for place in places]
+        first = step * recipe.batch_size
+        clips = [clip_at(first + place, len(self.clips), recipe.seed) for place in places]
+        pairs = zip(clips, rngs, strict=True)
+        return rngs, [pick_frames(self.clips, clip, recipe.drops, rng) for clip, rng in pairs]
+
+    def _losses(self, examples: Examples, rngs: list[Rng]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return loss, mean mask and weight of each example: each (b,)."""
+        recipe = self.recipe
+        seeds = [int(rng.integers(2**63)) for rng in rngs]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        draw = Draw.for_examples(
+            examples, self.schedule, recipe.max_noise_level, generators, recipe.shift
+        )
+        weights = self._weights(draw.timestep).to(self.device)
+        examples, draw = examples.to(self.device), draw.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bfloat16):
+            losses, masks = self.model(examples, draw, self.schedule, recipe.static_noise)
+        return losses, masks, weights
 
     def _weights(self, timestep: Tensor) -> Tensor:
         """Weigh each example's loss (b,): an error of v is one of the noise over sqrt(abar)."""
@@ -153,16 +250,15 @@ class Trainer:
             return torch.ones(len(timestep))
         return (1 / self.schedule.alphas_cumprod[timestep]).float()
 
-    def save(self) -> None:
-        """Write the state, whole or not at all."""
-        save_checkpoint(
-            self.folder / "state.safetensors", self.learner, self.average, self.optimizer, self.step
-        )
+    @property
+    def _state(self) -> Path:
+        return self.folder / STATE
 
     def _load(self) -> None:
-        path = self.folder / "state.safetensors"
-        if path.exists():
-            self.step, _ = load_checkpoint(path, self.learner, self.average, self.optimizer)
+        if self._state.exists():
+            self.step, _ = load_checkpoint(
+                self._state, self.learner, self.average, self.optimizer, self.origin
+            )
 
     def _rate(self) -> float:
         """Share of the full learning rate: a ramp up, a plateau, a ramp down."""
@@ -171,16 +267,25 @@ class Trainer:
         left = (1 - self.samples / recipe.samples) / max(recipe.decay_share, 1e-9)
         return min(1.0, up, left)
 
-    def _log(self, window: list[Tensor], seconds: float) -> str:
+    def _row(self, window: list[Tensor], seconds: float) -> Row:
         loss, mask = torch.stack(window).mean(0).tolist()
-        row = {
+        return {
             "step": self.step,
             "samples": self.samples,
             "loss": round(loss, 5),
             "mask": round(mask, 4),
             "seconds": round(seconds, 1),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(row) + "\n")
-        return json.dumps(row)
+
+
+def _passes(recipe: Recipe, processes: int) -> int:
+    """Return in how many passes a process takes its share of a batch; UsageError if it cannot."""
+    share, rest = divmod(recipe.batch_size, processes)
+    size = share if recipe.pass_size is None else min(recipe.pass_size, share)
+    if rest or not size or share % size:
+        raise UsageError(
+            f"a batch of {recipe.batch_size} cannot be shared by {processes} processes"
+            + ("" if recipe.pass_size is None else f" in passes of {recipe.pass_size}"),
+            "Make the batch a multiple of the number of processes times the size of a pass.",
+        )
+    return share // size

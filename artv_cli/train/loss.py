@@ -8,6 +8,7 @@ Legend: b batch, c latent channels, h w latent size, n text tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,22 +42,28 @@ class Draw:
         examples: Examples,
         schedule: Schedule,
         max_level: int,
-        generator: torch.Generator,
+        generators: Sequence[torch.Generator],
         shift: float = 1.0,
     ) -> Draw:
         """Draw timesteps over the whole schedule and levels from [0, max_level] (Sec. 3.3).
 
-        A `shift` above 1 draws noisy timesteps more often (arXiv 2403.03206, Eq. 23).
+        Each example has a generator, so that its draw does not hang on the others in its batch. A
+        `shift` above 1 draws noisy timesteps more often (arXiv 2403.03206, Eq. 23).
         """
-        count = len(examples.target)
         steps = len(schedule.alphas_cumprod)
-        return cls(
-            _shifted(torch.randint(steps, (count,), generator=generator), steps, shift),
-            torch.randint(max_level + 1, (count,), generator=generator),
-            torch.randn(examples.target.shape, generator=generator),
-            torch.randn(examples.references.shape, generator=generator),
-            torch.randn(examples.anchor.shape, generator=generator),
-        )
+        target, references = examples.target.shape[1:], examples.references.shape[1:]
+        rows = [
+            (
+                torch.randint(steps, (), generator=generator),
+                torch.randint(max_level + 1, (), generator=generator),
+                torch.randn(target, generator=generator),
+                torch.randn(references, generator=generator),
+                torch.randn(target, generator=generator),
+            )
+            for generator in generators
+        ]
+        timestep, *others = (torch.stack(column) for column in zip(*rows, strict=True))
+        return cls(_shifted(timestep, steps, shift), *others)
 
     def to(self, device: torch.device) -> Draw:
         """Return this draw on a device: it is made on the CPU, so that all devices see the same."""

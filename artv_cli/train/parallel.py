@@ -3,16 +3,55 @@
 Started by `torchrun`, every process draws its own share of a batch and all keep the same weights.
 On a CPU two processes of one thread each train faster than one of two threads whenever anything
 else runs on the machine. Without `torchrun` there is one process, and nothing here does anything.
+
+The networks' `Trainer` leaves this to accelerate (`accelerator_for`), which knows cards and many
+machines as well; the small trainings on a CPU, of autoencoder and judge, average by themselves.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+
+from artv_cli.errors import UsageError
+
+REPLICATED = {
+    DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU,
+    DistributedType.MULTI_XPU, DistributedType.MULTI_NPU, DistributedType.MULTI_HPU,
+}  # fmt: skip
+
+
+def accelerator_for(device: str, **how: Any) -> Accelerator:
+    """Return what spreads a training over the processes that a launcher started.
+
+    `device`: "cpu", or anything else for the card that is this process's own. Which numbers are
+    half as wide is the recipe's business, so accelerate is asked for none. Raises UsageError for
+    a way of sharing that would not do.
+    """
+    on_cpu = device == "cpu"
+    if on_cpu and "WORLD_SIZE" in os.environ:
+        torch.set_num_threads(1)
+    replicas = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[replicas], **how)
+    if accelerator.distributed_type not in REPLICATED and not accelerator.is_fsdp2:
+        raise UsageError(
+            f"accelerate is set up for {accelerator.distributed_type.value}, which artv cannot"
+            " resume from",
+            "Take plain processes (DDP), or FSDP with fsdp_version: 2: `accelerate config`.",
+        )
+    return accelerator
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Tell whether each process holds only a part of the weights."""
+    return any(hasattr(parameter, "full_tensor") for parameter in module.parameters())
 
 
 def join() -> tuple[int, int]:
@@ -35,10 +74,10 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def agree(value: float) -> float:
-    """Return the first process's value in all of them."""
+def agree(value: float, device: torch.device | str = "cpu") -> float:
+    """Return the first process's value in all of them; `device`: where their group talks."""
     if not dist.is_initialized():
         return value
-    shared = torch.tensor([value], dtype=torch.float64)
+    shared = torch.tensor([value], dtype=torch.float64, device=device)
     dist.broadcast(shared, 0)
     return shared.item()

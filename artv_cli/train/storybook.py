@@ -33,7 +33,8 @@ from artv_cli.settings import Guidance, Sampling
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
 from artv_cli.train.bank import Bank
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Recipe, Trainer
+from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.recipe import Recipe
 
 TEXT_WIDTH = 128
 TEXT_LOUDNESS = 4.0
@@ -46,9 +47,9 @@ PREFERENCES = Preferences(
     # it, a character is often drawn twice over. A story hangs on its key frames: they get more.
     sampling=Sampling(
         sampler="dpmpp_2s_ancestral",
-        steps=8,
+        steps=6,
         guidance=Guidance(text=1.5, reference=0.0, anchor=0.0, on="dynamic"),
-        noise_level=300,
+        noise_level=150,
     ),
     key_frame=Sampling(
         sampler="dpmpp_2s_ancestral",
@@ -59,11 +60,11 @@ PREFERENCES = Preferences(
 )
 
 RECIPE = Recipe(
-    samples=290_000,
-    batch_size=16,
+    samples=300_000,
+    batch_size=32,
     learning_rate=3e-4,
     warmup=100,
-    decay_share=0.17,
+    decay_share=0.4,
     ema_decay=0.998,
     loss_of="velocity",
     shift=2.0,

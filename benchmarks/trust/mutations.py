@@ -16,16 +16,20 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from standin import MODEL, SAMPLING, StandInEngine
 
-from artv_cli.engine import FrameRequest
+from artv_cli.engine import FrameRequest, PictureRequest
+from artv_cli.key_frames import find_key_frame_models
 from artv_cli.keys import CLASSIFIED
-from artv_cli.latents import Latents
+from artv_cli.latents import Latents, Pixels
 from artv_cli.model.folder import PARTS, WEIGHTED_PARTS, Preferences, fingerprint
+from artv_cli.model.text_to_image import TextToImageFolder
 from artv_cli.plan import ModelIdentity, RenderPlan, make_plan
-from artv_cli.settings import GuidanceSettings, Settings
+from artv_cli.setting_tables import GuidanceSettings, KeyFrameSettings
+from artv_cli.settings import Settings
 from artv_cli.storyboard import Segment, Storyboard
 from benchmarks.trust.proof import Check, expect, randoms
 
@@ -33,6 +37,9 @@ IMAGES = {
     f"{name}.png": hashlib.sha256(name.encode()).hexdigest() for name in ("cat", "dog", "owl")
 }
 ANCHORS = (None, "first", "key", "cat.png", "dog.png", {"segment": 1, "frame": 1})
+PAINTER = TextToImageFolder(
+    name="painter", path=Path("painter"), fingerprint="p" * 64, networks={}, side=32
+)
 Film = dict[str, Any]
 Change = Callable[[Random], Any]
 
@@ -49,6 +56,9 @@ SETTINGS: dict[str, Change] = {
     "sampler": lambda rng: rng.choice(("dpmpp_2s_ancestral", "dpmpp_2m", "euler")),
     "noise_level": lambda rng: rng.choice((200, 200, rng.randint(0, 999))),
     "guidance": lambda rng: {name: GUIDANCE[name](rng) for name in rng.sample(sorted(GUIDANCE), 2)},
+    "key_frame": lambda rng: {
+        name: KEY_FRAME[name](rng) for name in ("model", rng.choice(sorted(KEY_FRAME)))
+    },
     "offload": lambda rng: rng.choice(("none", "model", "sequential")),
     "max_cache_size": lambda rng: rng.choice(("1GB", "300MB")),
     "cache": lambda rng: f"/tmp/{rng.randrange(99)}",
@@ -60,10 +70,19 @@ GUIDANCE: dict[str, Change] = {
     "anchor": lambda rng: rng.choice((0.25, 0, rng.uniform(0, 50))),
     "on": lambda rng: rng.choice(("dynamic", "composed")),
 }
+KEY_FRAME: dict[str, Change] = {
+    "model": lambda rng: rng.choice(("painter", "an/other")),
+    "revision": lambda rng: f"v{rng.randrange(9)}",
+    "variant": lambda rng: rng.choice(("fp16", "ema")),
+    "steps": lambda rng: rng.choice((20, rng.randint(1, 1000))),
+    "guidance": lambda rng: rng.choice((5, 5.0, rng.uniform(0, 50))),
+}
 SEGMENT: dict[str, Change] = {
     "prompt": lambda rng: rng.choice(("a cat walks", "a cat walks ", "A cat walks", "é", "a b")),
     "frames": lambda rng: rng.randint(1, 6),
-    "settings": lambda rng: _one_of(rng, ("seed", "steps", "sampler", "noise_level", "guidance")),
+    "settings": lambda rng: _one_of(
+        rng, ("seed", "steps", "sampler", "noise_level", "guidance", "key_frame")
+    ),
     "start": lambda rng: rng.choice(("continue", "cut")),
     "anchor": lambda rng: rng.choice(ANCHORS),
     "image": lambda rng: rng.choice((None, *IMAGES)),
@@ -83,6 +102,7 @@ CHANGES = {
     "Segment": SEGMENT,
     "Settings": SETTINGS,
     "Guidance": GUIDANCE,
+    "KeyFrame": KEY_FRAME,
 }
 
 
@@ -91,9 +111,14 @@ def unclassified() -> set[str]:
 
     Fields that were classified and are gone count as well.
     """
-    models = {"Storyboard": Storyboard, "Segment": Segment, "Settings": Settings}
+    models = {
+        "Storyboard": Storyboard,
+        "Segment": Segment,
+        "Settings": Settings,
+        "Guidance": GuidanceSettings,
+        "KeyFrame": KeyFrameSettings,
+    }
     named = {f"{name}.{field}" for name, model in models.items() for field in model.model_fields}
-    named |= {f"Guidance.{field}" for field in GuidanceSettings.model_fields}
     classified = {f"{name}.{field}" for name, fields in CLASSIFIED.items() for field in fields}
     mutated = {f"{name}.{field}" for name, fields in CHANGES.items() for field in fields}
     return (named ^ classified) | (named ^ mutated)
@@ -121,7 +146,7 @@ def mutations(seed: int, folder: Path) -> Iterator[Check]:
 
 
 def _change_both_or_neither(rng: Random, film: Film, _: Path) -> None:
-    where = rng.choice(("Storyboard", "Segment", "Segment", "Settings", "Guidance"))
+    where = rng.choice(("Storyboard", "Segment", "Segment", "Settings", "Guidance", "KeyFrame"))
     field = rng.choice(sorted(CHANGES[where]))
     value = CHANGES[where][field](rng)
     changed: Film = json.loads(json.dumps(film))
@@ -132,8 +157,11 @@ def _change_both_or_neither(rng: Random, film: Film, _: Path) -> None:
         rng.choice(changed["segments"])[field] = value
     elif where == "Settings":
         settings[field] = value
-    else:
+    elif where == "Guidance":
         settings["guidance"] = settings.get("guidance", {}) | {field: value}
+    else:  # a film that has no such model has none of its fields either
+        told = film.setdefault("settings", {}).setdefault("key_frame", {"model": "painter"})
+        settings["key_frame"] = told | {field: value}
     what = f"{where}.{field} = {value!r} in {film}"
     _expect_agreement(_bits(film, MODEL), _bits(changed, MODEL), what)
     standing = CLASSIFIED[where][field]
@@ -175,8 +203,13 @@ def _bits(film: Film, model: ModelIdentity, weights: str = "") -> dict[str, str]
     plan = _plan(film, model)
     engine = ReadingEngine(salt=f"{weights} {plan.dtype}")
     made: dict[str, Latents] = {}
+    pictures: dict[str, Pixels] = {}
     for target in plan.targets:
-        if target.request is None:
+        if target.drawing is not None:
+            pictures[target.key] = _drawn(target.drawing)
+        elif target.picture is not None:
+            made[target.key] = engine.encode(pictures[target.picture])
+        elif target.request is None:
             made[target.key] = engine.encode(_picture(str(target.image), plan))
         elif target.references is None:
             made[target.key] = engine.key_frame(target.request)
@@ -185,7 +218,8 @@ def _bits(film: Film, model: ModelIdentity, weights: str = "") -> dict[str, str]
             made[target.key] = engine.next_frame(
                 target.request, (one, two), made[str(target.anchor)]
             )
-    return {key: f"{latents.shape} {latents.data.hex()}" for key, latents in made.items()}
+    bits = {key: f"{latents.shape} {latents.data.hex()}" for key, latents in made.items()}
+    return bits | {key: picture.tobytes().hex() for key, picture in pictures.items()}
 
 
 def _keys(film: Film) -> list[str]:
@@ -198,7 +232,9 @@ def _plan(film: Film, model: ModelIdentity) -> RenderPlan:
     if isinstance(fps := settings.get("fps"), str):
         settings["fps"] = Fraction(fps)
     board = Storyboard.model_validate({**film, "settings": settings})
-    return make_plan(board, model, IMAGES)
+    with patch("artv_cli.key_frames.find_text_to_image", lambda *asked: PAINTER):
+        key_frames = find_key_frame_models(board, Settings(), Settings())
+    return make_plan(board, model, IMAGES, key_frames=key_frames)
 
 
 def _mended(film: Film) -> Film:
@@ -214,6 +250,14 @@ def _picture(name: str, plan: RenderPlan) -> Any:
     seed = int(IMAGES[name][:8], 16)
     width, height = plan.size
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def _drawn(request: PictureRequest) -> Pixels:
+    """Return a picture that all of a request decides."""
+    seed = hashlib.sha256(repr(request).encode()).digest()
+    width, height = request.size
+    numbers = np.random.default_rng(list(seed))
+    return numbers.integers(0, 256, (height, width, 3), np.uint8)
 
 
 def _film(rng: Random) -> Film:

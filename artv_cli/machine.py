@@ -1,0 +1,66 @@
+"""The machine that networks run on: its devices, their free memory, and what can change a bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import diffusers
+import PIL
+import psutil
+import torch
+import transformers
+
+from artv_cli import __version__
+from artv_cli.errors import UsageError
+
+
+def environment(device: str) -> Mapping[str, str]:
+    """Return versions, device and threads: what can change the last bit of a frame.
+
+    `device` as `resolve_device` returns it.
+    """
+    return {
+        "artv": __version__,
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+        "pillow": PIL.__version__,  # scales the pictures that are given, packs all of them
+        "device": _device_name(device),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def free_memory(device: str) -> int | None:
+    """Return how many bytes can still be taken on a device, or None where nobody tells."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    if device == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return psutil.virtual_memory().available if device == "cpu" else None
+
+
+def resolve_device(name: str) -> str:
+    """Return the device called `name`, "auto" being the first of cuda, mps, cpu that there is.
+
+    Raises UsageError where it is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).cpu()  # there, and one that holds values
+    except Exception as error:  # each of torch's backends fails in its own way
+        raise UsageError(
+            f"there is no device {name!r} here: {str(error).splitlines()[0]}",
+            "Leave --device out to take the best there is, or say cpu.",
+        ) from None
+    return name
+
+
+def _device_name(device: str) -> str:
+    """Return the kind of a device and which one it is: the same card, however it was asked for."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.backends.cpu.get_cpu_capability()})" if kind == "cpu" else kind

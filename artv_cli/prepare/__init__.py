@@ -1,0 +1,1 @@
+"""Captioned video into shards to train on: found, cut, scored, chosen, packed."""

@@ -1,0 +1,125 @@
+"""The user's clips on disk, as `artv prepare` leaves them: `artv_cli.shard_format` tells how.
+
+Where each member of a sample lies is read once; nothing is unpacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artv_cli.errors import UsageError
+from artv_cli.shard_format import CAPTION, FACTS, FORMAT, INDEX, LATENTS, VIDEO
+
+SHORTEST = 2  # frames: one to learn, one to learn it from
+_AGAIN = "Make the shards again: `artv prepare`."
+
+Span = tuple[int, int]  # first byte and length
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Where one clip lies, and how many frames it has."""
+
+    key: str
+    shard: Path
+    frames: int
+    video: Span
+    caption: Span
+    latents: Span | None
+
+    def read(self, span: Span) -> bytes:
+        """Return the bytes of one of its members."""
+        with self.shard.open("rb") as file:
+            file.seek(span[0])
+            return file.read(span[1])
+
+
+def find_samples(folders: Sequence[Path]) -> list[Sample]:
+    """Return the clips in folders of shards, in order; those too short to learn from are left out.
+
+    Raises UsageError where there are none, or where a shard is missing, cut off or of another
+    kind.
+    """
+    found = [s for folder in folders for path in _shards(folder) for s in _samples(path)]
+    samples = [sample for sample in found if sample.frames >= SHORTEST]
+    if not samples:
+        raise UsageError(
+            f"{', '.join(map(str, folders))} holds no clip of {SHORTEST} frames or more", _AGAIN
+        )
+    return samples
+
+
+def split(samples: Sequence[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
+    """Return the samples to train with, and the `share` (0 to 1) that is held out.
+
+    The key alone decides, so that new clips move none of the old ones to the other side.
+    """
+    sides: tuple[list[Sample], list[Sample]] = [], []
+    for sample in samples:
+        digest = hashlib.sha256(sample.key.encode()).digest()
+        sides[int.from_bytes(digest[:8]) < share * 2**64].append(sample)
+    return sides
+
+
+def _shards(folder: Path) -> Iterator[Path]:
+    """Yield the shards of a folder, each as long as the list says."""
+    for entry in _listed(folder):
+        path = folder / Path(entry["name"]).name
+        if not path.is_file():
+            raise UsageError(f"{path} is missing", _AGAIN)
+        if (size := path.stat().st_size) != entry["bytes"]:
+            raise UsageError(
+                f"{path} is damaged: it has {size} bytes instead of {entry['bytes']}", _AGAIN
+            )
+        yield path
+
+
+def _listed(folder: Path) -> list[dict[str, Any]]:
+    file = folder / INDEX
+    try:
+        content = json.loads(file.read_bytes())
+        if content["format"] != FORMAT:
+            raise UsageError(f"{file} says {content['format']!r}, not {FORMAT!r}", _AGAIN)
+        return [{"name": str(s["name"]), "bytes": int(s["bytes"])} for s in content["shards"]]
+    except FileNotFoundError:
+        raise UsageError(
+            f"{folder} holds no shards: there is no {INDEX}", "`artv prepare` makes them of videos."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}", _AGAIN) from None
+
+
+def _samples(path: Path) -> Iterator[Sample]:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for key, members in itertools.groupby(archive, lambda member: _named(member)[0]):
+                yield _sample(path, key, {_named(m)[1]: m for m in members})
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise UsageError(f"{path} is damaged: {error}", _AGAIN) from None
+
+
+def _named(member: tarfile.TarInfo) -> tuple[str, str]:
+    """Return a member's key and what it is: the key ends at the first dot of the file's name."""
+    folder, slash, name = member.name.rpartition("/")
+    stem, _, kind = name.partition(".")
+    return f"{folder}{slash}{stem}", kind
+
+
+def _sample(path: Path, key: str, members: dict[str, tarfile.TarInfo]) -> Sample:
+    if missing := [kind for kind in (VIDEO, CAPTION, FACTS) if kind not in members]:
+        raise UsageError(f"{path} has no {key}.{missing[0]}", _AGAIN)
+    spans = {kind: (m.offset_data, m.size) for kind, m in members.items()}
+    with path.open("rb") as file:
+        file.seek(spans[FACTS][0])
+        try:
+            frames = int(json.loads(file.read(spans[FACTS][1]))["frames"])
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{path}: {key}.json does not say its frames", _AGAIN) from None
+    return Sample(key, path, frames, spans[VIDEO], spans[CAPTION], spans.get(LATENTS))

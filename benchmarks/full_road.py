@@ -1,0 +1,234 @@
+"""The whole road of the full-size system, from base weights to a story, on any machine::
+
+    python -m benchmarks.full_road --base ./stable-diffusion-2-1-base --out runs/road
+
+makes an untrained model of the base (`artv models init`), writes clips of the storybook's world
+as shards of MP4 files, trains on them with two processes, kills the training, resumes it, checks
+that its state has the same bits as that of a training that was left alone, and renders a story
+with the result. A second training sees one clip alone, and the clip is rendered again from its
+first frame: how near that comes is told in dB. `road.json` in the folder says what came of it.
+
+The figures mean little on a tiny base and a few steps; what counts is that every step holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import json
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from safetensors.torch import load_file
+
+from artv_cli.artv_engine import load_engine
+from artv_cli.engine import FrameRequest
+from artv_cli.latents import Pixels
+from artv_cli.media.video import probe, write_video
+from artv_cli.model.folder import find_model
+from artv_cli.settings import Guidance, Sampling
+from artv_cli.shard_format import CAPTION, FACTS, FORMAT, INDEX, VIDEO
+from artv_cli.storybook.world import sample_clip
+
+FPS = 8
+PROCESSES = 2
+STILL = 20.0  # decibels of a clip that only shows its first frame
+STORY = "segments:\n  - prompt: {prompt}\n    frames: 4\nsteps: 2\n"
+BY_HEART = Sampling(  # nothing but the words was ever blank, and nothing noised
+    sampler="dpmpp_2m",
+    steps=20,
+    guidance=Guidance(text=0.5, reference=0.0, anchor=0.0, on="composed"),
+    noise_level=0,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Road:
+    """Where it leads from and to, and how far: sizes in pixels, lengths in frames."""
+
+    base: Path
+    out: Path
+    side: int = 64
+    clips: int = 6
+    length: int = 6
+    steps: int = 6
+    overfit_steps: int = 0
+    batch_size: int = 4
+
+    def go(self) -> dict[str, float]:
+        """Take every step; return what was measured. Raises where one does not hold."""
+        size = f"{self.side}x{self.side}"
+        artv("models", "init", "--base", self.base, "--out", self.out / "model", "--size", size)
+        write_stories(self.out / "clips", range(self.clips), self.length, self.side)
+        self._recipe("train", "clips", self.steps)
+        self._train("train", "alone")
+        self._kill_and_resume()
+        assert same_bits(self.out / "alone", self.out / "stopped"), "other bits after a kill"
+        film = self._render("stopped")
+        measured: dict[str, float] = {"frames": probe(film).frames}
+        if self.overfit_steps:
+            measured |= self._overfit()
+        (self.out / "road.json").write_text(json.dumps(measured, indent=1) + "\n")
+        return measured
+
+    def _kill_and_resume(self) -> None:
+        """Kill a training once it has a state on disk, and run the same command again."""
+        process = self._launch("train", "stopped")
+        while not (self.out / "stopped" / "state.safetensors").exists():
+            if process.poll() is not None:
+                raise RuntimeError("the training ended before it could be killed")
+            time.sleep(0.05)
+        # The launcher's processes are in sessions of their own, and would go on without it.
+        doomed = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
+        for one in doomed:
+            one.kill()
+        psutil.wait_procs(doomed)
+        if steps_seen(self.out / "stopped") >= self.steps:
+            raise RuntimeError("the training was over before it could be killed")
+        self._train("train", "stopped")
+
+    def _recipe(self, name: str, data: str, steps: int, **more: object) -> None:
+        lines = {
+            "model": "model", "data": data, "samples": steps * self.batch_size,
+            "batch_size": self.batch_size, "learning_rate": 1e-3, "precision": "fp32",
+            "log_interval": 1, "checkpoint_every": "1ms", "tensorboard": "off",
+            "validation": "{share: 0}", "sheets": "{every: 0}", **more,
+        }  # fmt: skip
+        text = "".join(f"{key}: {value}\n" for key, value in lines.items())
+        (self.out / f"{name}.yaml").write_text(text)
+
+    def _train(self, recipe: str, run: str) -> None:
+        if code := self._launch(recipe, run).wait():
+            raise RuntimeError(f"the training {run} ended with exit code {code}")
+
+    def _launch(self, recipe: str, run: str) -> subprocess.Popen[bytes]:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", PROCESSES]
+        training = ["-m", "artv_cli", "train", self.out / f"{recipe}.yaml", "--out", self.out / run]
+        words = [sys.executable, *map(str, (*launcher, *training))]
+        return subprocess.Popen(words)
+
+    def _render(self, run: str) -> Path:
+        story, film = self.out / "story.yaml", self.out / "story.mp4"
+        story.write_text(STORY.format(prompt=sample_clip(0, self.length).captions[0]))
+        model = self.out / run / "model"
+        artv("story", story, "--model", model, "-o", film, "--cache", self.out / "frames", "--yes")
+        return film
+
+    def _overfit(self) -> dict[str, float]:
+        """Learn one clip by heart and draw it from its first frame; return the PSNR in dB.
+
+        The clip is compared as the autoencoder has it, since that is all a network can learn;
+        beside it stands what its first frame alone would have reached.
+        """
+        write_stories(self.out / "one", [self._moving], self.length, self.side)
+        drops = "{references: 0, anchor: 0}"
+        self._recipe(
+            *("one", "one", self.overfit_steps),
+            **{"checkpoint_every": "60s", "learning_rate": 2e-3, "ema_decay": 0.99},
+            **{"max_noise_level": 0, "drops": drops},
+        )
+        self._train("one", "overfit")
+        return self._compare("overfit")
+
+    @property
+    def _moving(self) -> int:
+        """The first story in which enough happens that standing still would not do."""
+        clips = ((seed, story_clip(seed, self.length, self.side)[0]) for seed in itertools.count())
+        return next(
+            seed for seed, frames in clips if decibels(frames[:1] * len(frames), frames) < STILL
+        )
+
+    def _compare(self, run: str) -> dict[str, float]:
+        engine = load_engine(find_model(str(self.out / run / "model")), device="cpu")
+        pixels, captions = story_clip(self._moving, self.length, self.side)
+        real = [engine.encode(frame) for frame in pixels]
+        frames = [real[0], real[0]]
+        for number in range(1, self.length):
+            request = FrameRequest(captions, number, (self.side, self.side), BY_HEART)
+            frames.append(engine.next_frame(request, (frames[-1], frames[-2]), real[0]))
+        drawn = [engine.decode(frame) for frame in frames[2:]]
+        truth = [engine.decode(frame) for frame in real]
+        still = decibels(truth[:1] * len(drawn), truth[1:])
+        return {"decibels": decibels(drawn, truth[1:]), "still_decibels": still}
+
+
+def artv(*words: object) -> None:
+    """Run an artv command; raises where it fails."""
+    subprocess.run([sys.executable, "-m", "artv_cli", *map(str, words)], check=True)
+
+
+def story_clip(seed: int, length: int, side: int) -> tuple[list[Pixels], str]:
+    """Return the frames of one of the storybook's clips, and its words."""
+    clip = sample_clip(seed, length, (side, side))
+    pixels = ((clip.frames + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return list(pixels), clip.captions[0]
+
+
+def write_stories(folder: Path, seeds: Sequence[int], length: int, side: int) -> None:
+    """Write the storybook's clips as one shard of real MP4 files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shard, part = folder / "shard-00000.tar", folder / "clip.mp4"
+    with tarfile.open(shard, "w") as archive:
+        for seed in seeds:
+            frames, caption = story_clip(seed, length, side)
+            write_video(frames, part, fps=Fraction(FPS), count=length, crf=4)
+            facts = {"source": f"storybook {seed}", "start": 0.0, "frames": length, "fps": FPS}
+            facts |= {"width": side, "height": side, "motion": 1.0, "clip": 1.0}
+            members = {VIDEO: part.read_bytes(), CAPTION: caption, FACTS: json.dumps(facts)}
+            _add(archive, f"story{seed:05}", members)
+    part.unlink()
+    listed = {"name": shard.name, "samples": len(seeds), "bytes": shard.stat().st_size}
+    listing = {"format": FORMAT, "samples": len(seeds), "shards": [listed]}
+    (folder / INDEX).write_text(json.dumps(listing))
+
+
+def _add(archive: tarfile.TarFile, key: str, members: Mapping[str, str | bytes]) -> None:
+    for kind, content in members.items():
+        data = content.encode() if isinstance(content, str) else content
+        member = tarfile.TarInfo(f"{key}.{kind}")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+
+
+def same_bits(one: Path, other: Path) -> bool:
+    """Tell whether two run folders hold the same state."""
+    ours, theirs = (load_file(folder / "state.safetensors") for folder in (one, other))
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def steps_seen(run: Path) -> int:
+    """Return the last step that a run's log tells of."""
+    return int(json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"])
+
+
+def decibels(frames: Sequence[Pixels], truth: Sequence[Pixels]) -> float:
+    """Return the peak signal-to-noise ratio of all frames together."""
+    error = np.square(np.subtract(frames, truth, dtype=np.float64)).mean()
+    return round(10 * float(np.log10(255**2 / max(error, 1e-9))), 2)
+
+
+def main() -> None:
+    """Take the road that the command line describes."""
+    parser = argparse.ArgumentParser(description="From base weights to a story.")
+    parser.add_argument("--base", type=Path, required=True, help="Stable Diffusion 2.1, a folder")
+    parser.add_argument("--out", type=Path, default=Path("runs/road"))
+    parser.add_argument("--side", type=int, default=64, help="pixels each way")
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--overfit-steps", type=int, default=0, help="to learn one clip by heart")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    print(json.dumps(Road(**vars(options)).go()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""`artv train` at tiny size: from shards and a model folder to a model folder that renders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState, PartialState
+from PIL import Image
+from safetensors.torch import load_file
+from shards import moving_square, write_shards
+from tiny import PREFERENCES, SIZE, tiny_folder, tiny_model
+from typer.testing import CliRunner
+
+import artv_cli.train.checkpoint as checkpoint
+from artv_cli.artv_engine import load_engine
+from artv_cli.cli import app
+from artv_cli.engine import FrameRequest
+from artv_cli.model.folder import find_model
+from artv_cli.model.weights import load_model, save_model
+from artv_cli.train.run_folder import alone
+from artv_cli.train.session import Session
+from artv_cli.train.training_recipe import load_training_recipe
+
+CLIPS = {f"clip{n}": ("a cat walks", moving_square(6)) for n in range(6)}
+RECIPE = """
+model: tiny
+data: clips
+batch_size: 2
+samples: 8
+learning_rate: 1e-3
+precision: fp32
+workers: 2
+log_interval: 2
+tensorboard: off
+validation: {share: 0.4, every: 3, examples: 2}
+sheets: {every: 3, clips: 1, frames: 2, steps: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, clips and a recipe."""
+    folder = tmp_path_factory.mktemp("studio")
+    tiny_folder(folder)
+    write_shards(folder / "clips", CLIPS, shards=2)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(studio: Path) -> Path:
+    """The folder of a run that went through."""
+    run(studio, "whole")
+    return studio / "whole"
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    yield
+    AcceleratorState._reset_state()
+    PartialState._reset_state()
+
+
+def run(studio: Path, out: str, *arguments: str, recipe: str = "recipe.yaml", code: int = 0) -> Any:
+    command = ["train", str(studio / recipe), "--out", str(studio / out), *arguments]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def variant(studio: Path, name: str, **change: str) -> str:
+    """Write another recipe, with some keys changed or added; return its name."""
+    lines = [line for line in RECIPE.splitlines() if line.partition(":")[0] not in change]
+    (studio / name).write_text("\n".join([*lines, *(f"{k}: {v}" for k, v in change.items())]))
+    return name
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def same(one: Path, other: Path) -> bool:
+    ours, theirs = load_file(one), load_file(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_a_run_leaves_a_log_a_sheet_and_a_model_that_renders(finished: Path) -> None:
+    told = rows(finished)
+    assert all(row["seconds"] > 0 for row in told if "loss" in row)
+    assert [(row["step"], row["samples"]) for row in told if "loss" in row] == [(2, 4), (4, 8)]
+    (measured,) = (row for row in told if "validation_loss" in row)
+    assert measured["step"] == 3 and 0 < measured["validation_loss"] < 10
+    (sheet,) = (finished / "samples").iterdir()
+    assert sheet.name == "step-0000003.png"
+    gap = 4
+    with Image.open(sheet) as picture:
+        assert picture.size == tuple(2 * (side + gap) + gap for side in SIZE)
+    folder = find_model(str(finished / "model"))
+    assert folder.preferences.size == SIZE
+    engine = load_engine(folder, device="cpu")
+    frame = engine.key_frame(FrameRequest("a cat", 0, SIZE, folder.preferences.sampling))
+    assert np.isfinite(np.frombuffer(frame.data, "<f4")).all()
+
+
+def test_the_model_holds_the_averages_and_the_base_is_as_it_was(
+    studio: Path, finished: Path
+) -> None:
+    state = load_file(finished / "state.safetensors")
+    model = load_model(find_model(str(finished / "model")))
+    for name, weight in model.networks.named_parameters():
+        assert torch.equal(weight, state[f"average/networks.{name}"]), name
+    assert not [name for name in state if ".text" in name or name.startswith("weights/text")]
+    for part in ("vae", "text_encoder", "tokenizer", "scheduler"):
+        for file in (finished / "model" / part).iterdir():
+            assert file.read_bytes() == (studio / "tiny" / part / file.name).read_bytes()
+    for file in (finished / "model").rglob("*.json"):
+        assert str(studio) not in file.read_text()
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(studio: Path, finished: Path) -> None:
+    run(studio, "stopped", "--samples", "4")
+    result = run(studio, "stopped", "--json")
+    told = json.loads(result.stdout)
+    assert (told["step"], told["samples"]) == (4, 8)
+    assert same(studio / "stopped" / "state.safetensors", finished / "state.safetensors")
+    assert find_model(told["model"]).fingerprint == find_model(str(finished / "model")).fingerprint
+
+
+def test_a_finished_run_says_where_its_model_is(studio: Path, finished: Path) -> None:
+    before = (finished / "log.jsonl").read_text()
+    assert run(studio, "whole", "--quiet").stdout.strip() == str(finished / "model")
+    assert (finished / "log.jsonl").read_text() == before
+
+
+def test_lora_trains_matrices_alone_and_merges_them(studio: Path) -> None:
+    recipe = variant(studio, "lora.yaml", lora="{rank: 2}", samples="4", sheets="{every: 0}")
+    run(studio, "lora", recipe=recipe)
+    state = load_file(studio / "lora" / "state.safetensors")
+    assert {name.split(".")[-3] for name in state} == {"lora_A", "lora_B"}
+    adapter = load_file(studio / "lora" / "lora" / "adapter_model.safetensors")
+    assert len(adapter) == sum(name.startswith("weights/") for name in state)
+
+    base, trained = (load_model(find_model(str(studio / f))) for f in ("tiny", "lora/model"))
+    changed = {
+        name
+        for name, weight in trained.networks.named_parameters()
+        if not torch.equal(weight, base.networks.get_parameter(name))
+    }
+    assert changed and all(".to_" in name for name in changed)
+    frames = [
+        load_engine(find_model(str(studio / f)), device="cpu").key_frame(
+            FrameRequest("a cat", 0, SIZE, find_model(str(studio / f)).preferences.sampling)
+        )
+        for f in ("tiny", "lora/model")
+    ]
+    assert frames[0].data != frames[1].data
+
+
+def test_lora_may_train_what_is_fresh_in_full(studio: Path) -> None:
+    recipe = variant(
+        studio, "whole.yaml", samples="2", sheets="{every: 0}",
+        lora="{rank: 2, whole: [mask, adapter]}",
+    )  # fmt: skip
+    run(studio, "lora-whole", recipe=recipe)
+    base, trained = (load_model(find_model(str(studio / f))) for f in ("tiny", "lora-whole/model"))
+    moved = [
+        (name, not torch.equal(weight, base.networks.get_parameter(name)))
+        for name, weight in trained.networks.named_parameters()
+    ]
+    assert all(has for name, has in moved if name.startswith(("mask.", "dynamic.adapter.")))
+    assert not any(has for name, has in moved if name.startswith("dynamic.unet.conv_in"))
+    assert not (studio / "lora-whole" / "lora").exists()  # alone it would not be the training
+
+
+@pytest.mark.parametrize("asked", [None, "reference_minus_input"])
+def test_one_static_noise_is_trained_drawn_and_exported(studio: Path, asked: str | None) -> None:
+    model = studio / "inverted"
+    if not model.exists():
+        save_model(model, tiny_model(), PREFERENCES.model_copy(
+            update={"static_noise": "input_minus_reference"}))  # fmt: skip
+    change = {} if asked is None else {"static_noise": asked}
+    recipe = variant(studio, "noise.yaml", model="inverted", samples="2", **change)
+    session = Session(load_training_recipe(studio / recipe), studio / f"noise-{asked}")
+    outcome = session.run()
+    form = asked or "input_minus_reference"
+    assert session.trainer.recipe.static_noise == form
+    assert session._model.static_noise == form  # which the sheets draw with
+    assert find_model(str(outcome.model)).preferences.static_noise == form
+
+
+def test_a_run_of_another_model_is_not_gone_on_with(studio: Path, finished: Path) -> None:
+    run(studio, "of-tiny", "--samples", "2")
+    recipe = variant(studio, "other.yaml", model="whole/model")
+    result = run(studio, "of-tiny", recipe=recipe, code=2)
+    assert "it began with another model" in result.stderr
+
+
+def test_the_base_is_never_written_over(studio: Path, finished: Path) -> None:
+    before = find_model(str(finished / "model")).fingerprint
+    recipe = variant(studio, "over.yaml", model="whole/model")
+    assert "would write over" in run(studio, "whole", recipe=recipe, code=2).stderr
+    assert find_model(str(finished / "model")).fingerprint == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_size", "4"), ("seed", "1"), ("loss_of", "velocity"), ("lora", "{rank: 2}"),
+     ("static_noise", "reference_minus_input"), ("data", "[clips, clips]")],
+)  # fmt: skip
+def test_a_state_is_not_gone_on_with_by_another_recipe(
+    studio: Path, finished: Path, name: str, value: str
+) -> None:
+    recipe = variant(studio, "changed.yaml", **{name: value})
+    assert f"it began with another {name}" in run(studio, "whole", recipe=recipe, code=2).stderr
+
+
+def test_a_card_is_not_chosen_by_name(studio: Path) -> None:
+    result = run(studio, "card", "--device", "cuda:7", code=2)
+    assert "--device cuda:7 cannot be trained on by name" in result.stderr
+
+
+def test_two_runs_in_one_folder_are_told_apart(studio: Path) -> None:
+    with alone(studio / "shared"):
+        result = run(studio, "shared", code=4)
+    assert "Another process trains in" in result.stderr
+    assert not (studio / "shared" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": "36x36"}, "multiples of 8"),
+        ({"batch_size": "5", "pass_size": "2"}, "in passes of 2"),
+        ({"validation": "{share: 1}"}, "every clip is held out"),
+        ({"lora": "{targets: [nothing]}"}, "lora cannot stand beside nothing"),
+        ({"lora": "{whole: [nothing]}"}, "nothing in the model is called nothing"),
+        ({"data": "nowhere"}, "nowhere holds no shards"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_training(
+    studio: Path, change: dict[str, str], message: str
+) -> None:
+    result = run(studio, "never", recipe=variant(studio, "bad.yaml", **change), code=2)
+    assert message in result.stderr
+    assert not (studio / "never" / "state.safetensors").exists()
+
+
+def test_a_full_disk_is_told_and_the_last_state_stays(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(studio, "full", "--samples", "2")
+    before = (studio / "full" / "state.safetensors").read_bytes()
+
+    def fail(*arguments: Any, **more: Any) -> None:
+        raise checkpoint.SafetensorError("Error: I/O error: No space left (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    result = run(studio, "full", code=5)
+    assert "No space left on device" in result.stderr
+    assert (studio / "full" / "state.safetensors").read_bytes() == before
+    assert not list((studio / "full").glob("*.tmp"))
+
+
+def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studio: Path) -> None:
+    run(studio, "nan", "--samples", "2")
+    before = (studio / "nan" / "state.safetensors").read_bytes()
+    recipe = variant(studio, "nan.yaml", learning_rate="1", max_grad_norm="1e9", samples="200",
+                     validation="{share: 0.4, every: 0}", sheets="{every: 0}",
+                     precision="bf16")  # fmt: skip
+    session = Session(load_training_recipe(studio / recipe), studio / "nan")
+    with torch.no_grad():
+        session.trainer.learner.networks.dynamic.unet.conv_in.weight.fill_(float("nan"))
+    with pytest.raises(Exception, match="the loss is nan and the gradients"):
+        session.run()
+    assert (studio / "nan" / "state.safetensors").read_bytes() == before
+
+
+def test_clips_that_cannot_be_read_are_listed(studio: Path) -> None:
+    write_shards(studio / "some-bad", CLIPS, more={"clip1.mp4": b"no video"})
+    recipe = variant(studio, "some-bad.yaml", data="some-bad", samples="6",
+                     validation="{share: 0}", sheets="{every: 0}", tensorboard="on")  # fmt: skip
+    result = run(studio, "listed", recipe=recipe)
+    assert list((studio / "listed" / "tensorboard").rglob("events.*"))
+    (row,) = map(json.loads, (studio / "listed" / "skipped.jsonl").read_text().splitlines())
+    assert (row["key"], row["shard"]) == ("clip1", "shard-00000.tar")
+    assert result.stderr.count("skipped clip1") == 1

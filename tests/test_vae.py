@@ -119,7 +119,12 @@ def test_a_finished_vae_keeps_its_latents_while_its_decoder_learns(tmp_path: Pat
     with torch.no_grad():
         latents, drawn = encode_images(finished, frames), finished.decode(torch.ones(1, 8, 8, 8))
     again = train_vae(
-        TINY, Budget(steps=2), tmp_path / "sharper", report=lambda _: None, finished=finished
+        TINY,
+        Budget(steps=2),
+        tmp_path / "sharper",
+        report=lambda _: None,
+        vae=finished,
+        decoder_only=True,
     )
     with torch.no_grad():
         assert torch.equal(encode_images(again, frames), latents)

@@ -10,8 +10,9 @@ shares the work over the processes that torchrun starts::
 
     torchrun --nproc-per-node 2 -m artv_cli.train.vae OUT --minutes 25
 
-Once networks have been trained on its latents, the encoder must stay as it is; its decoder can
-still become sharper (`--decoder-of VAE`).
+`--start-from VAE` goes on from one that was trained before, for a world that has grown since. Once
+networks have been trained on its latents, the encoder must stay as it is; its decoder can still
+become sharper (`--decoder-only`).
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class VaeTraining(Training[AutoencoderKL]):
     """A VAE being trained.
 
     Of `size` processes that train together, this is number `rank`; each has its own batches.
-    A `finished` VAE keeps its encoder, and with it its latents: only its decoder goes on learning.
+    With `decoder_only`, `vae` keeps its encoder, and with it its latents.
     """
 
     def __init__(
@@ -157,12 +158,12 @@ class VaeTraining(Training[AutoencoderKL]):
         recipe: VaeRecipe,
         rank: int = 0,
         size: int = 1,
-        finished: AutoencoderKL | None = None,
+        vae: AutoencoderKL | None = None,
+        decoder_only: bool = False,
     ) -> None:
-        self.recipe, self.rank, self.size = recipe, rank, size
-        self.decoder_only = finished is not None
-        vae = build_vae(recipe) if finished is None else finished
-        if self.decoder_only:
+        self.recipe, self.rank, self.size, self.decoder_only = recipe, rank, size, decoder_only
+        vae = vae or build_vae(recipe)
+        if decoder_only:
             vae.encoder.requires_grad_(False)
             vae.quant_conv.requires_grad_(False)
         optimizer = torch.optim.AdamW(
@@ -230,17 +231,19 @@ def train_vae(
     out: Path,
     every: float = 300.0,
     report: Report = print,
-    finished: AutoencoderKL | None = None,
+    vae: AutoencoderKL | None = None,
+    decoder_only: bool = False,
 ) -> AutoencoderKL:
     """Train until the budget is spent and save the averaged VAE to `out`; return it.
 
-    Of a `finished` VAE only the decoder is trained.
+    `vae` is one to begin with; with `decoder_only`, its encoder stays as it is.
 
     Goes on from `out/training.safetensors` if that file exists; every `every` seconds it is
     written again, and with it the averaged VAE so far.
     """
     rank, size = join()
-    training, state = VaeTraining(recipe, rank, size, finished), out / "training.safetensors"
+    training = VaeTraining(recipe, rank, size, vae, decoder_only)
+    state = out / "training.safetensors"
     if state.exists():
         training.load(state)
     saved = clock = time.monotonic()
@@ -274,16 +277,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--decoder-of", type=Path, help="a finished VAE, to sharpen its decoder")
+    parser.add_argument("--start-from", type=Path, help="a VAE to begin with")
+    parser.add_argument("--decoder-only", action="store_true", help="keep its encoder as it is")
     options = parser.parse_args()
+    if options.decoder_only and options.start_from is None:
+        parser.error("--decoder-only needs --start-from")
+    vae = None
+    if options.start_from is not None:
+        vae = AutoencoderKL.from_pretrained(options.start_from, use_safetensors=True)
+        vae = vae.to(memory_format=torch.channels_last)
+    # Whole frames: a decoder need not see the character more often, only more sharply.
+    recipe = VaeRecipe(cropped=0.0) if options.decoder_only else VaeRecipe()
     budget = Budget(seconds=60 * options.minutes)
-    if options.decoder_of is None:
-        train_vae(VaeRecipe(), budget, options.out)
-        return
-    vae = AutoencoderKL.from_pretrained(options.decoder_of, use_safetensors=True)
-    vae = vae.to(memory_format=torch.channels_last)
-    # Whole frames: the decoder need not see the character more often, only more sharply.
-    train_vae(VaeRecipe(cropped=0.0), budget, options.out, finished=vae)
+    train_vae(recipe, budget, options.out, vae=vae, decoder_only=options.decoder_only)
 
 
 if __name__ == "__main__":

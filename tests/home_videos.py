@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from artv_cli.latents import Pixels
 from artv_cli.media.video import write_video
-from artv_cli.storybook.scenery import background
-from artv_cli.storybook.world import Script, compose
+from artv_cli.storybook.script import Script
+from artv_cli.storybook.world import compose
 
 SIZE = (64, 64)  # height, width
 
@@ -22,9 +20,8 @@ def shot(
 ) -> list[Pixels]:
     """Return frames of one character who does one thing in one place."""
     script = Script(character, scene, (motion,) * count, count)  # type: ignore[arg-type]
-    picture = background(scene, size, torch.Generator().manual_seed(0))
-    frames, _ = compose(script, picture, random.Random(0))
-    pixels = (frames.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    frames = compose(script, 0, size).frames.permute(0, 2, 3, 1)
+    pixels = ((frames + 1) * 127.5).round().byte().numpy()
     return [np.ascontiguousarray(frame) for frame in pixels]
 
 

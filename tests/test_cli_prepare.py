@@ -19,7 +19,7 @@ def test_videos_become_shards(studio: Studio) -> None:
 
 
 def test_nothing_kept_is_said(studio: Studio) -> None:
-    film(studio.folder / "a.mp4", shot("cow", "stay", "meadow", 1) * 9, "a cow")
+    film(studio.folder / "a.mp4", shot("cow", "still", "meadow", 1) * 9, "a cow")
     result = studio.run("prepare", "a.mp4", "--out", "shards")
     assert result.exit_code == 0
     assert "left out: 1 too still" in result.stderr and "no clip was kept" in result.stderr
@@ -38,6 +38,6 @@ def test_bad_options_are_told(studio: Studio) -> None:
 
 
 def test_a_model_that_is_not_there_has_its_exit_code(studio: Studio) -> None:
-    film(studio.folder / "a.mp4", shot("cow", "stay", "meadow", 1) * 9, "a cow")
+    film(studio.folder / "a.mp4", shot("cow", "still", "meadow", 1) * 9, "a cow")
     result = studio.run("prepare", "a.mp4", "--out", "shards", "--clip-model", "./nowhere")
     assert result.exit_code == 3 and "there is no CLIP model" in result.stderr

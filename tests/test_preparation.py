@@ -65,7 +65,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     joined = shot("cat", "jump", "snow", 10) + shot("car", "left", "desert", 12)
     film(folder / "a.mp4", joined, "a cat and a car")
     film(folder / "b.mp4", shot("rocket", "up", "space", 48, (68, 90)), "a rocket", fps=24)
-    film(folder / "c.mp4", shot("cow", "stay", "meadow", 1) * 9, "the cow")
+    film(folder / "c.mp4", shot("cow", "still", "meadow", 1) * 9, "the cow")
     (folder / "d.mp4").write_bytes(b"no film at all" * 99)
     (folder / "d.txt").write_text("nothing")
     return folder

@@ -43,15 +43,15 @@ class ModelIdentity:
     """What a plan needs to know of a model: which one it is, and what it does when not told.
 
     `fingerprint` digests weights and configs; `size` is (width, height) in pixels, each a
-    multiple of `size_multiple`; `key_sampling` is for key frames, where they are drawn otherwise.
+    multiple of `size_multiple`; `sampling` is for all frames but key frames.
     """
 
     fingerprint: str
     size: tuple[int, int]
     size_multiple: int
     sampling: Sampling
+    key_sampling: Sampling
     dtype: Dtype
-    key_sampling: Sampling | None = None
 
     @classmethod
     def of(cls, model: ModelFolder) -> ModelIdentity:
@@ -62,8 +62,8 @@ class ModelIdentity:
             size=liked.size,
             size_multiple=model.size_multiple,
             sampling=liked.sampling,
+            key_sampling=liked.key_sampling,
             dtype=liked.dtype,
-            key_sampling=liked.key_frame,
         )
 
 
@@ -159,7 +159,7 @@ def make_plan(
     for number, segment in enumerate(storyboard.segments):
         settings = merge(over, segment.settings, storyboard.settings, under)
         request = FrameRequest(segment.prompt, 0, size, sampling(settings, model.sampling))
-        key_sampling = sampling(settings, model.key_sampling or model.sampling)
+        key_sampling = sampling(settings, model.key_sampling)
         layout.add_segment(
             segment,
             seed=DEFAULT_SEED if settings.seed is None else settings.seed,

@@ -25,7 +25,12 @@ SAMPLING = Sampling(
 # How the stand-in model folder likes its key frames; `MODEL` has no such wish.
 KEY_SAMPLING = replace(SAMPLING, steps=20, guidance=replace(SAMPLING.guidance, text=1.25))
 MODEL = ModelIdentity(
-    fingerprint="f" * 64, size=(32, 16), size_multiple=8, sampling=SAMPLING, dtype="float32"
+    fingerprint="f" * 64,
+    size=(32, 16),
+    size_multiple=8,
+    sampling=SAMPLING,
+    key_sampling=SAMPLING,
+    dtype="float32",
 )
 ENVIRONMENT = {"engine": "stand-in 1"}
 

@@ -47,6 +47,7 @@ def test_cache_ls_counts_a_shared_frame_for_each_story_and_once_in_all(studio: S
 
 def test_cache_ls_of_no_cache_is_empty_and_makes_none(studio: Studio) -> None:
     assert studio.json("cache", "ls")["frames"] == 0
+    assert studio.run("cache", "ls").stdout == ".artv: 0 frames, 0 B\n"
     assert not Path(".artv").exists()
 
 

@@ -152,11 +152,12 @@ def test_the_epoch_of_the_maths_is_in_every_key(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_models_weights_and_its_own_defaults_decide_keys() -> None:
     before = set(frame_keys(WALK))
+    finer = dataclasses.replace(SAMPLING, steps=9)
     for change in (
         {"fingerprint": "0" * 64},
         {"size": (64, 64)},
         {"dtype": "float16"},
-        {"sampling": dataclasses.replace(SAMPLING, steps=9)},
+        {"sampling": finer, "key_sampling": finer},
     ):
         assert not before & set(frame_keys(WALK, model=dataclasses.replace(MODEL, **change)))
     told = {"steps": 8, "size": (32, 16), "dtype": "float32", "noise_level": 200, "seed": 0}

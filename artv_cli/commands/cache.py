@@ -144,6 +144,8 @@ def _size(text: str) -> int:
 def _print_inventory(told: dict[str, Any]) -> None:
     limit = "" if told["max_size"] is None else f" of at most {file_size(told['max_size'])}"
     emit_prose(f"{told['cache']}: {told['frames']} frames, {file_size(told['bytes'])}{limit}")
+    if not told["frames"]:
+        return
     emit_table(
         ("story", "frames", "cached", "size", "last used", "drawn by"),
         (

@@ -174,7 +174,7 @@ class _Bench:
     def _key(self, story: Story) -> str:
         """Digest everything that decides a record: story, model, precision, settings, judge."""
         model, said = self._model, self._way.settings
-        ways = (model.sampling, model.key_sampling or model.sampling)
+        ways = (model.sampling, model.key_sampling)
         how = [asdict(sampling(said, way)) for way in ways]
         return _digest(
             [

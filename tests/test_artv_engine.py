@@ -222,6 +222,23 @@ def test_masks_are_computed_only_where_they_are_read(
     assert rows == [rows_of_masks] * REQUEST.sampling.steps
 
 
+@pytest.mark.parametrize("on", ["dynamic", "composed"])
+def test_whoever_watches_hears_each_mask_and_changes_no_bit(engine: ArtvEngine, on: Any) -> None:
+    request = sampled(guidance=replace(ALL_SCALES, on=on))
+    heard: list[tuple[int, Any]] = []
+    references = (PREVIOUS, EARLIER)
+    watched = engine.next_frame(request, references, ANCHOR, lambda *one: heard.append(one))
+    assert watched == draw(engine, request)
+    timesteps = [timestep for timestep, _ in heard]
+    assert len(timesteps) == request.sampling.steps
+    assert timesteps == sorted(timesteps, reverse=True)
+    for _, mask in heard:
+        assert (mask.dtype, mask.shape) == (np.float32, LATENT[1:])
+        assert 0 < mask.min() < mask.max() < 1
+    draw(engine, request)
+    assert len(heard) == request.sampling.steps, "nobody watches the next one"
+
+
 def test_the_paper_sampler_asks_twice_a_step_and_once_in_the_last(engine: ArtvEngine) -> None:
     with rows_seen(engine._model.networks.dynamic) as rows:
         draw(engine, sampled(sampler="dpmpp_2s_ancestral", steps=4))

@@ -15,7 +15,7 @@ from artv_cli.diffusion.denoiser import Denoiser, Prediction
 from artv_cli.diffusion.guidance import Branch, guidance_branches
 from artv_cli.diffusion.noise import AUGMENTATION, INITIAL, augment, gaussian, step_noise
 from artv_cli.diffusion.sampler import initial_state, sample
-from artv_cli.engine import FrameRequest
+from artv_cli.engine import FrameRequest, Watch
 from artv_cli.errors import UsageError
 from artv_cli.latents import Dtype, Latents, Pixels
 from artv_cli.machine import environment, free_memory, resolve_device
@@ -111,13 +111,17 @@ class ArtvEngine:
 
     @torch.inference_mode()
     def next_frame(
-        self, request: FrameRequest, references: tuple[Latents, Latents], anchor: Latents
+        self,
+        request: FrameRequest,
+        references: tuple[Latents, Latents],
+        anchor: Latents,
+        watch: Watch | None = None,
     ) -> Latents:
-        """Draw y_i from (y_{i-1}, y_{i-2}) and the anchor (Sec. 3.1)."""
+        """Draw y_i from (y_{i-1}, y_{i-2}) and the anchor (Sec. 3.1); `watch` hears the masks."""
         branches = guidance_branches(request.sampling.guidance, has_reference=True, has_anchor=True)
         previous, earlier = (self._to_tensor(latents) for latents in references)
         full = self._conditions(request, previous, earlier, self._to_tensor(anchor))
-        return self._draw(request, branches, full, reference=previous)
+        return self._draw(request, branches, full, reference=previous, watch=watch)
 
     def _draw(
         self,
@@ -125,6 +129,7 @@ class ArtvEngine:
         branches: tuple[Branch, ...],
         full: Conditions,
         reference: Tensor | None,
+        watch: Watch | None = None,
     ) -> Latents:
         """Sample a frame whose references, anchor and prompt stand prepared in `full`."""
         model, sampling = self._model, request.sampling
@@ -141,6 +146,7 @@ class ArtvEngine:
             branches=branches,
             reference=reference,
             static_noise=model.static_noise,
+            watch=None if watch is None else _as_arrays(watch),
         )
         shape = self._latent_shape(request)
         sigmas = model.schedule.sampling_sigmas(sampling.steps)
@@ -204,6 +210,11 @@ class ArtvEngine:
     def _to_tensor(self, latents: Latents) -> Tensor:
         values = torch.frombuffer(bytearray(latents.data), dtype=getattr(torch, latents.dtype))
         return values.view(1, *latents.shape).to(self._device, self._torch_dtype, copy=True)
+
+
+def _as_arrays(watch: Watch) -> Callable[[int, Tensor], None]:
+    """Return what hears masks of a batch of one, (1, 1, h, w), and passes them on to `watch`."""
+    return lambda timestep, mask: watch(timestep, mask[0, 0].float().cpu().numpy())
 
 
 def _require_memory(demand: Demand, device: str, warn: Callable[[str], None]) -> None:

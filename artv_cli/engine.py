@@ -7,12 +7,15 @@ fulfil both with engines that cost microseconds. Nothing here imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from artv_cli.latents import Dtype, Latents, Pixels
+from artv_cli.latents import Dtype, Latents, Mask, Pixels
 from artv_cli.settings import Sampling
+
+Watch = Callable[[int, Mask], None]
+"""Hears of each evaluation of the networks: its timestep, and how much is copied where."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,16 @@ class Engine(Protocol):
         ...
 
     def next_frame(
-        self, request: FrameRequest, references: tuple[Latents, Latents], anchor: Latents
+        self,
+        request: FrameRequest,
+        references: tuple[Latents, Latents],
+        anchor: Latents,
+        watch: Watch | None = None,
     ) -> Latents:
-        """Draw the frame that follows `references` (y_{i-1}, y_{i-2}) under `anchor` (Sec. 3.1)."""
+        """Draw the frame that follows `references` (y_{i-1}, y_{i-2}) under `anchor` (Sec. 3.1).
+
+        `watch` hears the masks, noisiest first; it changes no bit.
+        """
         ...
 
     def decode(self, latents: Latents) -> Pixels:

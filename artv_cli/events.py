@@ -2,7 +2,8 @@
 
 Each has `event`, its kind, and these fields; numbers of frames and segments count from 1.
 
-`started`   story, frames, segments, cached, to_render, pictures, anchor_images
+`started`   story, frames, segments, cached, to_render, pictures, anchor_images; to_redraw: how many
+            of the cached are drawn once more for their masks
 `loading`   model: it is being loaded, because a frame must be drawn
 `drawing`   prompt: a text-to-image model draws the picture of a key frame
 `segment`   segment, frames, prompt: its first frame comes next
@@ -11,7 +12,8 @@ Each has `event`, its kind, and these fields; numbers of frames and segments cou
 `encoding`  output: all frames are there, the film is being written
 `pruned`    files, bytes that left the cache to keep it below its limit
 `warning`   message
-`finished`  output, frames, rendered, reused, seconds, seconds_per_frame, frame_digests
+`finished`  output, masks (their folder, null without --save-masks), frames, rendered, reused,
+            seconds, seconds_per_frame, frame_digests
 `error`     kind, message, remedy: the exit code is the program's
 
 The last line is always `finished` or `error`; with `--quiet` it is the only one.
@@ -58,6 +60,7 @@ class Events(Observer):
             to_render=work.to_render,
             pictures=work.pictures,
             anchor_images=work.anchor_images,
+            to_redraw=work.to_redraw,
         )
 
     def loading(self, model: str) -> None:
@@ -71,7 +74,7 @@ class Events(Observer):
         if target.segment != self._segment:
             self._segment = target.segment
             self._print("segment", segment=target.segment + 1, **self._about(target.segment))
-        if not frame.reused:
+        if frame.is_drawn:
             self._pace.add(frame.seconds, effort(target))
         self._print(
             "frame",
@@ -93,7 +96,9 @@ class Events(Observer):
 
     def finished(self, report: StoryReport) -> None:
         """Print the last event of a story that became a film."""
-        _print("finished", **dataclasses.asdict(report) | {"output": str(report.output)})
+        masks = None if report.masks is None else str(report.masks)
+        places = {"output": str(report.output), "masks": masks}
+        _print("finished", **dataclasses.asdict(report) | places)
 
     def failed(self, error: BaseException) -> None:
         """Print the last event of one that did not."""

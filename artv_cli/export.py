@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli import __version__
-from artv_cli.errors import StorageError, UsageError
+from artv_cli.errors import UsageError
 from artv_cli.files.input_file import read_input
-from artv_cli.files.output import remove, storage_errors
+from artv_cli.files.output import remove, require_place, storage_errors
 from artv_cli.image_paths import seen_from
 from artv_cli.key_frames import KeyFrameModel
 from artv_cli.latents import Pixels
+from artv_cli.masks import check_masks
 from artv_cli.media import video
 from artv_cli.media.subtitles import Cue, srt, write_srt
 from artv_cli.model.folder import ModelFolder
@@ -34,10 +35,12 @@ SETTINGS_OF_A_FILM = set(FilmSettings.model_fields) - {"device", "offload", "str
 class Output:
     """Where a film goes: its format follows the extension, none meaning a folder of PNGs.
 
-    `metadata` False leaves the recipe out; `overwrite` allows replacing what artv did not make.
+    `masks` is the folder for the masks of its frames, if they are wanted; `metadata` False leaves
+    the recipe out; `overwrite` allows replacing what artv did not make.
     """
 
     path: Path
+    masks: Path | None = None
     metadata: bool = True
     overwrite: bool = False
 
@@ -45,15 +48,15 @@ class Output:
 def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan) -> None:
     """Raise where the film cannot be written, before the first second of work.
 
-    UsageError for a format or rate that cannot be, and for a film or subtitles that artv did not
-    make; StorageError for a folder that cannot be written.
+    UsageError for a format or rate that cannot be, and for a film, subtitles or masks that artv
+    did not make; StorageError for a folder that cannot be written.
     """
     with storage_errors(output.path):
         video.check_output(output.path, plan.fps)
         _require_ours(output, storyboard)
-        folder = next(parent for parent in output.path.resolve().parents if parent.exists())
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StorageError(f"{folder} cannot be written.", "Choose another output with -o.")
+    require_place(output.path, "Choose another output with -o.")
+    if output.masks is not None:
+        check_masks(output.masks, output.path)
 
 
 def write_film(

@@ -18,6 +18,7 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 ITEM_SIZE: dict[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (h, w, 3), 0-255, RGB
+Mask: TypeAlias = NDArray[np.float32]  # (h, w) of the latents, in [0, 1]: 1 copies the reference
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,15 @@ from artv_cli.timings import effort
 class Work:
     """What there is to do: a story by name, its plan, and those targets that are to be made.
 
-    `prompts` are those of its segments.
+    `prompts` are those of its segments; `again` are frames that are there, and drawn once more for
+    their masks.
     """
 
     story: str
     prompts: tuple[str, ...]
     plan: RenderPlan
     lacking: tuple[FramePlan, ...]
+    again: tuple[FramePlan, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -38,6 +40,11 @@ class Work:
         return self.frames - self.to_render
 
     @property
+    def to_redraw(self) -> int:
+        """How many of those are drawn once more for their masks."""
+        return len(self.again)
+
+    @property
     def pictures(self) -> int:
         """How many pictures are to be drawn that key frames are encoded from."""
         return sum(target.role == "picture" for target in self.lacking)
@@ -50,7 +57,7 @@ class Work:
     @property
     def effort(self) -> int:
         """How much drawing there is to do, as `timings.effort` counts it."""
-        return sum(map(effort, self.lacking))
+        return sum(map(effort, (*self.lacking, *self.again)))
 
 
 class Observer:

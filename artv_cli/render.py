@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from artv_cli.cache.entry import Entry, is_finite
+from artv_cli.cache.entry import Entry, is_finite, make_entry
 from artv_cli.cache.store import FrameStore
-from artv_cli.engine import Engine, PictureEngine
+from artv_cli.engine import Engine, PictureEngine, Watch
 from artv_cli.errors import ModelError, RenderError
 from artv_cli.latents import NO_LATENTS, Latents, Pixels
+from artv_cli.masks import MaskAlbum
 from artv_cli.plan import FramePlan, RenderPlan
 
 
@@ -24,13 +25,20 @@ class Frame:
     """One frame of the video: what it was to be, what it is, and what it took to get it.
 
     `seconds` is the time to read it back where `reused`, else the time to make and keep it;
-    what it took to build the engine is not in it.
+    what it took to build the engine is not in it. `again` is what a reused frame came out as when
+    it was drawn once more for its mask: the same bits, where the same environment drew it.
     """
 
     plan: FramePlan
     entry: Entry
     reused: bool
     seconds: float
+    again: Entry | None = None
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether time went into drawing it, be it for its mask alone."""
+        return not self.reused or self.again is not None
 
 
 def no_picture_engine(model: str) -> PictureEngine:
@@ -44,6 +52,7 @@ def render(
     engine: Callable[[], Engine],
     images: Callable[[FramePlan], Pixels],
     picture_engine: Callable[[str], PictureEngine] = no_picture_engine,
+    masks: MaskAlbum | None = None,
 ) -> Iterator[Frame]:
     """Yield the frames of a video in its order, making those that the store lacks.
 
@@ -51,31 +60,39 @@ def render(
     a target whose role is "image", cut to the plan's size; `picture_engine` is called with the
     fingerprint of each text-to-image model whose pictures must be drawn, and what it returns is
     closed before anything else is loaded, and however the frames end. Every frame is in the store
-    when it is yielded. Raises RenderError for values that are no picture, ModelError if the weights
-    are not those of the plan, StorageError if a frame cannot be kept.
+    when it is yielded. `masks` watches frames being drawn, for which those that the store has are
+    drawn again, changing nothing in it. Raises RenderError for values that are no picture,
+    ModelError if the weights are not those of the plan, StorageError if a frame cannot be kept.
     """
     studio = _Studio(plan, store, engine, images, picture_engine)
     try:
-        yield from _frames(plan, store, studio)
+        yield from _frames(plan, store, studio, masks)
     finally:
         studio.close()
 
 
-def _frames(plan: RenderPlan, store: FrameStore, studio: _Studio) -> Iterator[Frame]:
+def _frames(
+    plan: RenderPlan, store: FrameStore, studio: _Studio, masks: MaskAlbum | None
+) -> Iterator[Frame]:
     last_use = {key: i for i, target in enumerate(plan.targets) for key in target.parents}
     entries: dict[str, Entry] = {}
     for position, target in enumerate(plan.targets):
         started = time.perf_counter()
         parents = {key: entries[key].digest for key in target.parents}
         found = store.get(target.key, parents)
-        if found is None:
-            studio.open(target)
+        watch = None if masks is None else masks.watch(target)
+        again = None
+        if found is None or watch is not None:
+            studio.open(target, is_kept=found is None)
             started = time.perf_counter()
-        entry = found or store.put(target.key, *studio.make(target, entries), parents)
+            made = studio.make(target, entries, watch)
+            again = None if found is None else make_entry(target.key, *made, parents, {})
+        entry = found or store.put(target.key, *made, parents)
         entries[target.key] = entry
         entries = {key: kept for key, kept in entries.items() if last_use.get(key, -1) > position}
         if target.is_shown:
-            yield Frame(target, entry, found is not None, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            yield Frame(target, entry, found is not None, seconds, again)
 
 
 def missing(plan: RenderPlan, store: FrameStore) -> tuple[FramePlan, ...]:
@@ -124,13 +141,14 @@ class _Studio:
         self._engine: Engine | None = None
         self._pictures: PictureEngine | None = None
 
-    def open(self, target: FramePlan) -> None:
-        """Build what draws a target, unless it is there, after a look whether it can be kept."""
+    def open(self, target: FramePlan, *, is_kept: bool = True) -> None:
+        """Build what draws a target, unless it is there; first see that what `is_kept` can be."""
         if target.drawing is not None:
             self._open_pictures(target.drawing.model)
         elif self._engine is None:
             self.close()
-            self._store.prepare()
+            if is_kept:
+                self._store.prepare()
             engine = self._build()
             self._require(engine, self._plan.fingerprint)
             self._engine = engine
@@ -158,14 +176,16 @@ class _Studio:
             self._pictures.close()
             self._pictures = None
 
-    def make(self, target: FramePlan, entries: dict[str, Entry]) -> tuple[Latents, Pixels]:
-        """Return a frame's latents and its picture, both checked."""
+    def make(
+        self, target: FramePlan, entries: dict[str, Entry], watch: Watch | None = None
+    ) -> tuple[Latents, Pixels]:
+        """Return a frame's latents and its picture, both checked; `watch` hears its masks."""
         if target.drawing is not None:
             assert self._pictures is not None, "open() comes first"
             return NO_LATENTS, self._checked(target, self._pictures.picture(target.drawing))
         engine = self._engine
         assert engine is not None, "open() comes first"
-        latents = self._latents(engine, target, entries)
+        latents = self._latents(engine, target, entries, watch)
         if not is_finite(latents):
             raise RenderError(
                 f"{target.name} came out of the model with values that are no numbers",
@@ -183,7 +203,9 @@ class _Studio:
             )
         return pixels
 
-    def _latents(self, engine: Engine, target: FramePlan, entries: dict[str, Entry]) -> Latents:
+    def _latents(
+        self, engine: Engine, target: FramePlan, entries: dict[str, Entry], watch: Watch | None
+    ) -> Latents:
         if target.picture is not None:
             return engine.encode(entries[target.picture].pixels())
         if target.request is None:
@@ -191,4 +213,5 @@ class _Studio:
         if target.references is None or target.anchor is None:
             return engine.key_frame(target.request)
         previous, before = (entries[key].latents for key in target.references)
-        return engine.next_frame(target.request, (previous, before), entries[target.anchor].latents)
+        anchor = entries[target.anchor].latents
+        return engine.next_frame(target.request, (previous, before), anchor, watch)

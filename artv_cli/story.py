@@ -22,6 +22,7 @@ from artv_cli.inventory import keep_below
 from artv_cli.key_frames import KeyFrameModel, find_key_frame_models
 from artv_cli.latents import Pixels
 from artv_cli.loading import Loaders, loaders, open_environment
+from artv_cli.masks import MaskAlbum
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.observer import Observer, Work
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
@@ -85,11 +86,13 @@ class Story:
 class StoryReport:
     """What became of a story: where the film is, what was drawn for it and how long that took.
 
-    `seconds` is the time of the whole work; `seconds_per_frame` the mean over drawn frames, None
-    when there were none; `frame_digests` are SHA-256 over each frame's latents and picture.
+    `masks` is the folder of the frames' masks, None if nobody asked for them; `seconds` the time of
+    the whole work; `seconds_per_frame` the mean over drawn frames, None when there were none;
+    `frame_digests` are SHA-256 over each frame's latents and picture.
     """
 
     output: Path
+    masks: Path | None
     frames: int
     rendered: int
     reused: int
@@ -158,13 +161,14 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     story = open_story(request, observer)
     check_output(output, request.storyboard, story.plan)
     store = open_store(request, observer, renders=True)
+    masks = None if output.masks is None else MaskAlbum(story.plan, output.masks)
     with store.lock():
-        observer.planned(_work(story, missing(story.plan, store)))
+        observer.planned(_work(story, missing(story.plan, store), masks))
         weights = str(story.model.path.absolute())
         remember(store.root, request.storyboard, story.plan, weights, request.settings.variant)
         pictured = [one.folder for one in story.key_frames.values()]
         load = loaders(story.model, pictured, story.plan, request.settings, observer)
-        report = _make_film(story, store, load, output, observer, started)
+        report = _make_film(story, store, load, output, observer, started, masks)
         _make_room(story, store, observer)
     return report
 
@@ -186,10 +190,13 @@ def export_story(request: StoryRequest, output: Output, observer: Observer) -> S
     return _make_film(story, store, Loaders(refuse, refuse), output, observer, started)
 
 
-def _work(story: Story, lacking: tuple[FramePlan, ...]) -> Work:
+def _work(story: Story, lacking: tuple[FramePlan, ...], masks: MaskAlbum | None = None) -> Work:
     storyboard = story.request.storyboard
     prompts = tuple(segment.prompt for segment in storyboard.segments)
-    return Work(storyboard.name, prompts, story.plan, lacking)
+    drawn = {target.key for target in lacking}
+    masked = () if masks is None else masks.targets
+    again = tuple(target for target in masked if target.key not in drawn)
+    return Work(storyboard.name, prompts, story.plan, lacking, again)
 
 
 def _absent(story: Story, store: FrameStore, lacking: Sequence[FramePlan]) -> ArtvError:
@@ -208,9 +215,10 @@ def _make_film(
     output: Output,
     observer: Observer,
     started: float,
+    masks: MaskAlbum | None = None,
 ) -> StoryReport:
     """Draw, then write the film from frames read back once more: a film is a pure export."""
-    digests, drawn = _draw(story, store, load, observer)
+    digests, drawn = _draw(story, store, load, observer, masks)
     observer.encoding(output.path)
     frames = render(story.plan, store, load.engine, story.picture, load.picture_engine)
     write_film(
@@ -220,8 +228,11 @@ def _make_film(
         plan=story.plan,
         recipe=_recipe(story, output, digests),
     )
+    if masks is not None:
+        masks.write()
     return StoryReport(
         output=output.path,
+        masks=output.masks,
         frames=len(digests),
         rendered=len(drawn),
         reused=len(digests) - len(drawn),
@@ -243,23 +254,28 @@ def _make_room(story: Story, store: FrameStore, observer: Observer) -> None:
 
 
 def _draw(
-    story: Story, store: FrameStore, load: Loaders, observer: Observer
+    story: Story, store: FrameStore, load: Loaders, observer: Observer, masks: MaskAlbum | None
 ) -> tuple[list[str], list[float]]:
-    """Run the loop; return every frame's digest, and the seconds of those that were drawn."""
+    """Run the loop; return every frame's digest, and the seconds of those that were made."""
     digests: list[str] = []
     drawn: list[tuple[FramePlan, float, int]] = []
     try:
-        frames = render(story.plan, store, load.engine, story.picture, load.picture_engine)
-        for frame in frames:
+        plan, picture_engine = story.plan, load.picture_engine
+        for frame in render(plan, store, load.engine, story.picture, picture_engine, masks):
             digests.append(frame.entry.digest)
             if not frame.reused:
                 size = len(frame.entry.latents.data) + len(frame.entry.png)
                 drawn.append((frame.plan, frame.seconds, size))
+            if masks is not None:
+                masks.add(frame.plan, frame.entry, frame.again)
             observer.frame(frame)
     finally:
         record_timings(store.root, drawn)
     for difference, count in store.foreign.items():
         observer.warn(f"{count} frames were drawn elsewhere ({difference}); --strict redraws them")
+    if masks is not None and masks.different:
+        told = "came out otherwise when drawn again: their masks are not quite those of the film"
+        observer.warn(f"{masks.different} cached frames {told}")
     return digests, [seconds for _, seconds, _ in drawn]
 
 

@@ -73,7 +73,9 @@ class Talk(Observer):
         self._last_frame = self._clock()
         self._next_line = self._last_frame + LINE_INTERVAL
         self.say(to_do(work.cached, work.to_render, work.pictures, work.anchor_images))
-        if work.to_render and self.console.is_interactive and not self.quiet:
+        if work.to_redraw:
+            self.say(f"{work.to_redraw} cached frames are drawn again for their masks", "dim")
+        if (work.to_render or work.to_redraw) and self.console.is_interactive and not self.quiet:
             self._start()
 
     def loading(self, model: str) -> None:
@@ -85,12 +87,12 @@ class Talk(Observer):
     def frame(self, frame: Frame) -> None:
         self._done += 1
         self._last_frame = self._clock()
-        if not frame.reused:
+        if frame.is_drawn:
             self._pace.add(frame.seconds, effort(frame.plan))
         if self._live is not None:
             self._show(frame)
             self._live.refresh()
-        elif not frame.reused and self._last_frame >= self._next_line:
+        elif frame.is_drawn and self._last_frame >= self._next_line:
             self._next_line = self._last_frame + LINE_INTERVAL
             self.say(self.figures())
 
@@ -142,7 +144,7 @@ class Talk(Observer):
             self._live = None
 
     def _show(self, frame: Frame) -> None:
-        is_due = not frame.reused and self._last_frame >= self._next_picture
+        is_due = frame.is_drawn and self._last_frame >= self._next_picture
         if self._pictures and is_due:
             self._next_picture = self._last_frame + PREVIEW_INTERVAL
             columns = min(_PICTURE[0], self.console.width - 1)

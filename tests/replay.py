@@ -11,7 +11,7 @@ import torch
 from conftest import stand_in_model
 from torch import Tensor
 
-from artv_cli.engine import FrameRequest
+from artv_cli.engine import FrameRequest, Watch
 from artv_cli.evaluate.stories import Story, draw_stories, to_pixels
 from artv_cli.evaluate.truth import WINDOW, Names, Part
 from artv_cli.keys import frame_seed
@@ -62,7 +62,11 @@ class ReplayEngine:
         return self.encode(to_pixels(self._frames[request.prompt, request.seed]))
 
     def next_frame(
-        self, request: FrameRequest, references: tuple[Latents, Latents], anchor: Latents
+        self,
+        request: FrameRequest,
+        references: tuple[Latents, Latents],
+        anchor: Latents,
+        watch: Watch | None = None,
     ) -> Latents:
         return self.key_frame(request)
 
@@ -70,7 +74,13 @@ class ReplayEngine:
 class FrozenEngine(ReplayEngine):
     """Repeats the frame before."""
 
-    def next_frame(self, request: Any, references: tuple[Latents, Latents], anchor: Any) -> Latents:
+    def next_frame(
+        self,
+        request: Any,
+        references: tuple[Latents, Latents],
+        anchor: Any,
+        watch: Watch | None = None,
+    ) -> Latents:
         return references[0]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from artv_cli.engine import FrameRequest
+from artv_cli.engine import FrameRequest, Watch
 from artv_cli.latents import Latents, Pixels
 from artv_cli.plan import ModelIdentity
 from artv_cli.settings import Guidance, Sampling
@@ -51,6 +51,7 @@ class Call:
 class StandInEngine:
     """Fulfils `artv_cli.engine.Engine` without a network.
 
+    Its masks are those of an engine that copies more with every evaluation: k/8 everywhere.
     `calls` logs what it was asked for. `salt` stands for a machine that makes other bits;
     `broken_after` is the number of drawn frames after which all values are NaN.
     """
@@ -87,9 +88,16 @@ class StandInEngine:
         return self._latents(request.size, "key", repr(request).encode())
 
     def next_frame(
-        self, request: FrameRequest, references: tuple[Latents, Latents], anchor: Latents
+        self,
+        request: FrameRequest,
+        references: tuple[Latents, Latents],
+        anchor: Latents,
+        watch: Watch | None = None,
     ) -> Latents:
         self.calls.append(Call("next_frame", request))
+        for step in range(request.sampling.steps if watch else 0):
+            width, height = (side // 8 for side in request.size)
+            watch(999 - 100 * step, np.full((height, width), step / 8, np.float32))
         before = b"".join(latents.data for latents in (*references, anchor))
         return self._latents(request.size, "next", repr(request).encode() + before)
 

@@ -20,6 +20,7 @@ from artv_cli.cache.store import FrameStore
 from artv_cli.engine import Engine, FrameRequest
 from artv_cli.errors import ModelError, UsageError
 from artv_cli.latents import Latents, Pixels
+from artv_cli.masks import MaskAlbum
 from artv_cli.model.folder import find_model
 from artv_cli.plan import ModelIdentity, RenderPlan, make_plan
 from artv_cli.render import Frame, render
@@ -222,6 +223,23 @@ def test_masks_are_computed_only_where_they_are_read(
     assert rows == [rows_of_masks] * REQUEST.sampling.steps
 
 
+@pytest.mark.parametrize("on", ["dynamic", "composed"])
+def test_whoever_watches_hears_each_mask_and_changes_no_bit(engine: ArtvEngine, on: Any) -> None:
+    request = sampled(guidance=replace(ALL_SCALES, on=on))
+    heard: list[tuple[int, Any]] = []
+    references = (PREVIOUS, EARLIER)
+    watched = engine.next_frame(request, references, ANCHOR, lambda *one: heard.append(one))
+    assert watched == draw(engine, request)
+    timesteps = [timestep for timestep, _ in heard]
+    assert len(timesteps) == request.sampling.steps
+    assert timesteps == sorted(timesteps, reverse=True)
+    for _, mask in heard:
+        assert (mask.dtype, mask.shape) == (np.float32, LATENT[1:])
+        assert 0 < mask.min() < mask.max() < 1
+    draw(engine, request)
+    assert len(heard) == request.sampling.steps, "nobody watches the next one"
+
+
 def test_the_paper_sampler_asks_twice_a_step_and_once_in_the_last(engine: ArtvEngine) -> None:
     with rows_seen(engine._model.networks.dynamic) as rows:
         draw(engine, sampled(sampler="dpmpp_2s_ancestral", steps=4))
@@ -303,14 +321,16 @@ def plan(folder: Path) -> RenderPlan:
     return make_plan(STORY, identity, {"rocket.png": "a" * 64})
 
 
-def frames_of(plan: RenderPlan, root: Path, folder: Path) -> Iterator[Frame]:
+def frames_of(
+    plan: RenderPlan, root: Path, folder: Path, masks: MaskAlbum | None = None
+) -> Iterator[Frame]:
     def refuse(message: str) -> None:
         raise AssertionError(message)
 
     def build() -> Engine:
         return load_engine(find_model(str(folder)), device="cpu")
 
-    return render(plan, FrameStore(root, warn=refuse), build, lambda _: PICTURE)
+    return render(plan, FrameStore(root, warn=refuse), build, lambda _: PICTURE, masks=masks)
 
 
 def test_a_story_that_was_stopped_at_any_frame_ends_in_the_same_bits(
@@ -328,6 +348,24 @@ def test_a_story_that_was_stopped_at_any_frame_ends_in_the_same_bits(
         resumed = list(frames_of(plan, root, folder))
         assert [frame.reused for frame in resumed] == [True] * stop + [False] * (7 - stop)
         assert [frame.entry for frame in resumed] == [frame.entry for frame in whole]
+
+
+def test_masks_of_frames_drawn_now_are_those_of_the_cached_ones_drawn_again(
+    plan: RenderPlan, folder: Path, tmp_path: Path
+) -> None:
+    written = []
+    for name in ("now", "again"):
+        album = MaskAlbum(plan, tmp_path / name)
+        frames = list(frames_of(plan, tmp_path / "cache", folder, album))
+        for frame in frames:
+            album.add(frame.plan, frame.entry, frame.again)
+        album.write()
+        assert album.different == 0
+        written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert [frame.again is not None for frame in frames] == [False, *[True] * 4, False, True]
+    assert written[0] == written[1]
+    masks = [name for name in sorted(written[0]) if name.startswith("mask-")]
+    assert masks == [f"mask-{number:05}.png" for number in (2, 3, 4, 5, 7)]
 
 
 def test_the_loop_refuses_weights_that_the_plan_was_not_made_for(

@@ -37,8 +37,8 @@ def test_the_last_line_of_json_has_the_documented_fields(studio: Studio) -> None
     studio.write()
     report = studio.json("story", "story.yaml")
     assert list(report) == [
-        "event", "output", "frames", "rendered", "reused", "seconds", "seconds_per_frame",
-        "frame_digests",
+        "event", "output", "masks", "frames", "rendered", "reused", "seconds",
+        "seconds_per_frame", "frame_digests",
     ]  # fmt: skip
     assert (report["frames"], report["rendered"], report["reused"]) == (FRAMES, FRAMES, 0)
     assert report["seconds"] > 0 < report["seconds_per_frame"]

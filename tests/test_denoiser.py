@@ -1,6 +1,7 @@
 """The masked diffusion model's denoiser: Eq. 5 to 7, and guidance in its two places."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -182,6 +183,19 @@ def test_on_dynamic_the_full_branch_s_mask_is_all_that_is_read():
     expected = denoiser(X, 1.0)
     networks.masks = networks.masks[: SHAPE[0]]
     assert torch.equal(denoiser(X, 1.0), expected)
+
+
+@pytest.mark.parametrize("guidance", [UNGUIDED, PAPER, ON_DYNAMIC])
+def test_whoever_watches_sees_the_full_branch_s_mask_once_in_each_evaluation(guidance):
+    denoiser, networks = build(guidance)
+    unseen, seen = denoiser(X, 1.0), []
+    watched = replace(denoiser, watch=lambda *evaluation: seen.append(evaluation))
+    assert torch.equal(watched(X, 1.0), unseen)
+    ((timestep, mask),) = seen
+    assert timestep == SCHEDULE.nearest_timestep(1.0)
+    assert torch.equal(mask, networks.masks[: SHAPE[0]])
+    watched(X, SIGMAS[3])
+    assert [timestep for timestep, _ in seen[1:]] == [979]
 
 
 def test_what_is_copied_is_never_guided_on_dynamic_but_is_on_composed():

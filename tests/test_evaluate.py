@@ -22,15 +22,17 @@ from replay import (
     replay_model,
     replay_stories,
 )
+from standin import MODEL
 from typer.testing import CliRunner
 
 from artv_cli.errors import UsageError
-from artv_cli.evaluate.masks import logged_masks
+from artv_cli.evaluate.masks import MaskLog
 from artv_cli.evaluate.records import Ledger
 from artv_cli.evaluate.report import Report
-from artv_cli.evaluate.stories import count_stories, draw_story
+from artv_cli.evaluate.stories import Story, count_stories, draw_story, plan_story, tell
 from artv_cli.evaluate.storybook import Evaluation, Way, evaluate, read_ways
 from artv_cli.evaluate.summary import Bar, Figure, mean_masks
+from artv_cli.settings import Settings
 from artv_cli.storybook.repertoire import held_out
 
 STORIES = replay_stories()
@@ -201,25 +203,24 @@ def test_a_figure_without_stories_is_not_measured() -> None:
     assert Bar(0.8, 1.2).is_met(1.2) and not Bar(0.8, 1.2).is_met(1.21)
 
 
-def test_masks_are_heard_of_frames_that_have_something_to_copy() -> None:
-    from test_artv_engine import FINGERPRINT, REQUEST, draw
-    from tiny import tiny_model
+def test_masks_are_logged_of_frames_that_have_something_to_copy() -> None:
+    from test_artv_engine import FINGERPRINT, REQUEST
+    from tiny import SIZE, tiny_model
 
     from artv_cli.artv_engine import ArtvEngine
 
     engine = ArtvEngine(tiny_model(), FINGERPRINT)
-    with logged_masks() as log:
-        engine.key_frame(REQUEST)
-        assert log.means == {}
-        draw(engine)
+    board = Story("x", "text", 0, (("the cat walks", 2),), STORIES[0].truth)
+    identity = replace(MODEL, size=SIZE, sampling=REQUEST.sampling)
+    log = MaskLog()
+    frames = tell(board, plan_story(board, identity, Settings()), engine, log.hear)
+    next(frames)
+    assert log.means == {}, "a key frame has nothing to copy"
+    next(frames)
     steps = [int(step) for step in log.means]
     assert len(steps) == REQUEST.sampling.steps
     assert steps == sorted(steps, reverse=True)
     assert all(0 < mask < 1 for mask in log.means.values())
-    with logged_masks() as later:
-        pass
-    draw(engine)
-    assert later.means == {}
 
 
 @pytest.fixture

@@ -16,7 +16,10 @@ from standin import KilledEngine, StandInEngine
 from artv_cli import events
 
 FIELDS = {
-    "started": {"story", "frames", "segments", "cached", "to_render", "pictures", "anchor_images"},
+    "started": {
+        "story", "frames", "segments", "cached", "to_render", "to_redraw", "pictures",
+        "anchor_images",
+    },
     "loading": {"model"},
     "segment": {"segment", "frames", "prompt"},
     "frame": {
@@ -27,7 +30,8 @@ FIELDS = {
     "pruned": {"files", "bytes"},
     "warning": {"message"},
     "finished": {
-        "output", "frames", "rendered", "reused", "seconds", "seconds_per_frame", "frame_digests",
+        "output", "masks", "frames", "rendered", "reused", "seconds", "seconds_per_frame",
+        "frame_digests",
     },
     "error": {"kind", "message", "remedy"},
 }  # fmt: skip
@@ -59,7 +63,7 @@ def test_a_render_is_told_from_start_to_end(studio: Studio) -> None:
         assert set(event) - {"event"} == FIELDS[event["event"]]
     assert told[0] == {
         "event": "started", "story": "story.yaml", "frames": FRAMES, "segments": 2, "cached": 0,
-        "to_render": FRAMES, "pictures": 0, "anchor_images": 0,
+        "to_render": FRAMES, "pictures": 0, "anchor_images": 0, "to_redraw": 0,
     }  # fmt: skip
     segments = [event for event in told if event["event"] == "segment"]
     assert segments[1] == {"event": "segment", "segment": 2, "frames": 4, "prompt": "a cat jumps"}

@@ -41,7 +41,7 @@ FLOORS: tuple[set[str], ...] = (
         "train",
     },
     # fmt: on
-    {"machine", "recipe", "render", "model", "storybook"},
+    {"machine", "masks", "recipe", "render", "model", "storybook"},
     {"media"},
     {"cache"},
     {"key_frames", "keys", "plan"},

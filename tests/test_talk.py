@@ -30,7 +30,8 @@ def frame(index: int = 0, *, reused: bool = False, seconds: float = 2.0) -> Any:
     target = plan({"prompt": "a cat", "frames": 2}).frames[1]
     pixels = np.full((8, 8, 3), index % 256, np.uint8)
     entry = SimpleNamespace(pixels=lambda: pixels)
-    return SimpleNamespace(plan=target, reused=reused, seconds=seconds, entry=entry)
+    told = {"reused": reused, "is_drawn": not reused, "seconds": seconds}
+    return SimpleNamespace(plan=target, entry=entry, **told)
 
 
 def work(cached: int, to_render: int, anchor_images: int = 0) -> Any:
@@ -38,6 +39,7 @@ def work(cached: int, to_render: int, anchor_images: int = 0) -> Any:
         frames=cached + to_render,
         cached=cached,
         to_render=to_render,
+        to_redraw=0,
         pictures=0,
         anchor_images=anchor_images,
         effort=to_render * STEPS * 4,

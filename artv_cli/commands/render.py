@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,17 +32,31 @@ Prompt = Annotated[str, typer.Argument(help="What the clip shows.", show_default
 Frames = Annotated[
     int, typer.Option(help="How many frames the clip has.", metavar="N", min=1, max=100_000)
 ]
+SaveMasks = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write what each frame copied from the one before: masks, a table, a sheet.",
+        rich_help_panel="Output",
+        metavar="DIR",
+    ),
+]
 _CLIP_FRAMES = 24
 
 
 def story(
-    file: Source, film: FilmOptions, frames: StoryOptions, work: WorkOptions, talk: EventOptions
+    file: Source,
+    film: FilmOptions,
+    frames: StoryOptions,
+    work: WorkOptions,
+    talk: EventOptions,
+    save_masks: SaveMasks = None,
 ) -> None:
     """Render a storyboard into a film, reusing every frame that is there.
 
     artv story story.yaml
     artv story story.yaml -o film.gif --steps 50
     artv story film.mp4 -o again.mp4
+    artv story story.yaml --save-masks masks
 
     The same command again goes on where a stopped one left off, and after an
     edit draws only what the edit changed. The film is written to the current
@@ -50,9 +64,10 @@ def story(
     """
 
     def request() -> StoryRequest:
-        return story_request(file, frames.settings(fps=film.fps, **dataclasses.asdict(work)))
+        return story_request(file, frames.settings(fps=film.fps, **asdict(work)))
 
-    _make(render_story, request, _target(file, film), film.preview, talk)
+    target = replace(_target(file, film), masks=save_masks)
+    _make(render_story, request, target, film.preview, talk)
 
 
 def animate(
@@ -63,6 +78,7 @@ def animate(
     work: WorkOptions,
     talk: EventOptions,
     frames: Frames = _CLIP_FRAMES,
+    save_masks: SaveMasks = None,
 ) -> None:
     """Bring a picture to life.
 
@@ -74,10 +90,11 @@ def animate(
     """
 
     def request() -> StoryRequest:
-        over = options.settings(fps=film.fps, **dataclasses.asdict(work))
+        over = options.settings(fps=film.fps, **asdict(work))
         return clip_request(prompt, frames, over, image)
 
-    _make(render_story, request, film.target(Path(f"{image.stem}.mp4")), film.preview, talk)
+    target = replace(film.target(Path(f"{image.stem}.mp4")), masks=save_masks)
+    _make(render_story, request, target, film.preview, talk)
 
 
 def t2v(
@@ -87,6 +104,7 @@ def t2v(
     work: WorkOptions,
     talk: EventOptions,
     frames: Frames = _CLIP_FRAMES,
+    save_masks: SaveMasks = None,
 ) -> None:
     """Make a clip from one sentence: text to video.
 
@@ -97,10 +115,11 @@ def t2v(
     """
 
     def request() -> StoryRequest:
-        over = options.settings(fps=film.fps, **dataclasses.asdict(work))
+        over = options.settings(fps=film.fps, **asdict(work))
         return clip_request(prompt, frames, over)
 
-    _make(render_story, request, film.target(Path(f"{slug(prompt)}.mp4")), film.preview, talk)
+    target = replace(film.target(Path(f"{slug(prompt)}.mp4")), masks=save_masks)
+    _make(render_story, request, target, film.preview, talk)
 
 
 def export(file: Source, film: FilmOptions, frames: StoryOptions, talk: EventOptions) -> None:
@@ -148,6 +167,8 @@ def _make(
     with Talk(quiet=talk.quiet, pictures=preview) as listener:
         report = work(request(), output, _watched(listener, output, preview))
     listener.say(_summary(report))
+    if report.masks is not None:
+        listener.say(f"masks in {report.masks}")
     emit(str(report.output))
 
 

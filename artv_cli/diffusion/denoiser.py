@@ -75,6 +75,7 @@ class Denoiser:
 
     `branches` names what the batch of `predict` holds, `FULL` first; `reference` is the previous
     frame's clean latents, (b, c, h, w), or None for a key frame, which has nothing to copy.
+    `watch` hears each evaluation's timestep and the full branch's mask, (b, 1, h, w).
     """
 
     predict: NoisePredictor
@@ -83,6 +84,7 @@ class Denoiser:
     branches: tuple[Branch, ...]
     reference: Tensor | None
     static_noise: StaticNoise = "exact"
+    watch: Callable[[int, Tensor], None] | None = None
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """Return the guided estimate of y_0 in x = y_0 + sigma * eps; both (b, c, h, w).
@@ -97,6 +99,8 @@ class Denoiser:
         mask, noise = self.predict(y_t.repeat(len(self.branches), 1, 1, 1), timestep)
         masks = mask.to(x).split(len(x))  # n of (b, 1, h, w)
         dynamic = [x - sigma * part for part in noise.to(x).split(len(x))]  # n of (b, c, h, w)
+        if self.watch is not None:
+            self.watch(timestep, masks[0])
 
         static = self._static(x, y_t, sigma)
         if self.guidance.on == "composed":

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
-from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
-
-from artv_cli.model.artv import ArtV
+from artv_cli.latents import Mask
 
 
 class MaskLog:
-    """Sums up the masks that `ArtV` predicts, by the timestep of the evaluation."""
+    """Sums up the masks of a story's frames, by the timestep of the evaluation."""
 
     def __init__(self) -> None:
         self._sums: dict[int, float] = defaultdict(float)
         self._counts: dict[int, int] = defaultdict(int)
 
-    def hear(self, module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
-        """Take note of one evaluation, unless there was nothing to copy from."""
-        if not isinstance(module, ArtV) or not bool(given[2].has_reference[0]):
-            return
-        timestep, mask = int(given[1][0]), made[0][0]  # the branch with all conditions is first
-        self._sums[timestep] += float(mask.float().mean())
+    def hear(self, timestep: int, mask: Mask) -> None:
+        """Take note of one evaluation: an `engine.Watch`."""
+        self._sums[timestep] += float(mask.mean())
         self._counts[timestep] += 1
 
     @property
@@ -33,14 +25,3 @@ class MaskLog:
         """The mean mask at each timestep, noisiest first; 1 copies everything."""
         steps = sorted(self._sums, reverse=True)
         return {str(step): round(self._sums[step] / self._counts[step], 4) for step in steps}
-
-
-@contextmanager
-def logged_masks() -> Iterator[MaskLog]:
-    """Listen to every `ArtV` in this process; the engine need not know."""
-    log = MaskLog()
-    handle = register_module_forward_hook(log.hear)
-    try:
-        yield log
-    finally:
-        handle.remove()

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from artv_cli.engine import Engine
+from artv_cli.engine import Engine, Watch
 from artv_cli.evaluate.truth import WINDOW, Truth, find_held_out, long_captions
 from artv_cli.latents import Latents, Pixels
 from artv_cli.plan import ModelIdentity, RenderPlan, make_plan
@@ -127,8 +127,13 @@ def plan_story(story: Story, model: ModelIdentity, over: Settings) -> RenderPlan
     return make_plan(board, model, {_GIVEN: story.digest}, over=settings)
 
 
-def tell(story: Story, plan: RenderPlan, engine: Engine) -> Iterator[Pixels]:
-    """Yield the frames of a story, each made when it is asked for (Sec. 3.1)."""
+def tell(
+    story: Story, plan: RenderPlan, engine: Engine, watch: Watch | None = None
+) -> Iterator[Pixels]:
+    """Yield the frames of a story, each made when it is asked for (Sec. 3.1).
+
+    `watch` hears the masks of all but the key frame, which has nothing to copy.
+    """
     latents: dict[str, Latents] = {}
     for target in plan.targets:
         if story.image is not None and target.role == "image":
@@ -139,7 +144,8 @@ def tell(story: Story, plan: RenderPlan, engine: Engine) -> Iterator[Pixels]:
         else:
             assert target.request is not None
             previous, earlier = (latents[key] for key in target.references)
-            made = engine.next_frame(target.request, (previous, earlier), latents[target.anchor])
+            anchor = latents[target.anchor]
+            made = engine.next_frame(target.request, (previous, earlier), anchor, watch)
         latents[target.key] = made
         yield engine.decode(made)
 

@@ -23,7 +23,7 @@ import torch
 from artv_cli import __version__
 from artv_cli.engine import Engine
 from artv_cli.errors import UsageError
-from artv_cli.evaluate.masks import logged_masks
+from artv_cli.evaluate.masks import MaskLog
 from artv_cli.evaluate.records import Ledger, Record, measure
 from artv_cli.evaluate.report import Report, Variant, sampling_text
 from artv_cli.evaluate.stories import Story, count_stories, draw_stories, plan_story, tell
@@ -157,9 +157,9 @@ class _Bench:
     def _judge(self, story: Story) -> Record:
         plan = plan_story(story, self._model, self._way.settings)
         engine = self._engine()
+        log = MaskLog()
         started = time.perf_counter()
-        with logged_masks() as log:
-            pictures = list(tell(story, plan, engine))
+        pictures = list(tell(story, plan, engine, log.hear))
         seconds = time.perf_counter() - started
         return measure(
             story,

@@ -58,6 +58,14 @@ def remove(path: Path, remedy: str) -> None:
         raise StorageError(f"{path} cannot be removed: {error.strerror}.", remedy) from error
 
 
+def require_place(path: Path, remedy: str) -> None:
+    """Raise StorageError, with this remedy, where nothing can be put at `path`."""
+    with storage_errors(path):
+        folder = next(parent for parent in path.resolve().parents if parent.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"{folder} cannot be written.", remedy)
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Have an OSError inside say, as StorageError, that `path` cannot be written."""

@@ -49,6 +49,13 @@ TINY = Preset(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_clips_are_looked_at() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("artv_cli.train.vae.LOOKED_AT", 4)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def fresh_accelerate() -> Iterator[None]:
     yield
@@ -61,7 +68,7 @@ def run(out: Path, seconds: float = float("inf"), preset: Preset = TINY, **how: 
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(few_clips_are_looked_at: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training that went through in one go."""
     out = tmp_path_factory.mktemp("whole")
     assert run(out) == Outcome(2, 4, out / "model")
@@ -258,9 +265,7 @@ def test_a_model_of_another_size_is_refused_before_anything_is_trained(
 # ---------------------------------------------------------------- whose folder it is
 
 
-def test_a_folder_is_gone_on_with_by_what_it_was_begun_with(
-    finished: Path, tmp_path: Path
-) -> None:
+def test_a_folder_is_gone_on_with_by_what_it_was_begun_with(finished: Path, tmp_path: Path) -> None:
     model = str(finished / "model")
     run(tmp_path, seconds=0, start_from=model)
     with pytest.raises(UsageError, match="begun with another --start-from"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 import torch
@@ -19,7 +19,9 @@ class _Composed(Dataset[T]):
         return self.compose(number)
 
 
-def composed(compose: Callable[[int], T], numbers: Iterable[int], workers: int = 0) -> Iterator[T]:
+def composed(
+    compose: Callable[[int], T], numbers: Iterable[int], workers: int = 0
+) -> Generator[T, None, None]:
     """Yield `compose(number)` for each number, in order; so many processes work ahead of it.
 
     Without them each is composed when it is asked for. What `compose` returns should be arrays,

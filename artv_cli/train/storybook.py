@@ -186,5 +186,8 @@ def write_model(path: Path, model: Model, preferences: Preferences) -> None:
     half = replace(
         model, networks=model.networks.half(), vae=model.vae.half(), text=model.text.half()
     )
+    # A tokenizer would write down how it was used last, and be another one for it.
+    half.text.tokenizer.backend_tokenizer.no_padding()
+    half.text.tokenizer.backend_tokenizer.no_truncation()
     with replacing(path) as folder:
         save_model(folder, half, preferences, SHARD)

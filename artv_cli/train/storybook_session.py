@@ -66,7 +66,7 @@ class StorybookSession:
         self.preset, self.out, self.decoder_only, self._say = preset, out, decoder_only, say
         self.recipe = replace(preset.recipe, samples=samples or preset.recipe.samples)
         self.base = None if start_from is None else find_model(start_from)
-        require_own(out, self.base and self.base.path, BEGUN)
+        require_own(out, None if self.base is None else self.base.path, BEGUN)
         if self.base is not None:
             self._require_fit(self.base)
         self.accelerator = accelerator_for(_device(preset))
@@ -107,7 +107,10 @@ class StorybookSession:
     def _train_vae(self) -> bool:
         if self._is_vae_there():
             return True
-        base = None if self.base is None else load_model(self.base).vae.requires_grad_(True)
+        base: Any = None
+        if self.base is not None:
+            base = load_model(self.base).vae.requires_grad_(True)
+            base = base.to(memory_format=torch.channels_last)
         recipe = self.preset.vae
         if self.decoder_only:
             # Whole frames: a decoder need not see the character more often, only more sharply.
@@ -118,7 +121,7 @@ class StorybookSession:
             self.out / VAE,
             seconds=self._left,
             report=lambda told: self._say(f"autoencoder: {told}"),
-            vae=base and base.to(memory_format=torch.channels_last),
+            vae=base,
             decoder_only=self.decoder_only,
             device=self.accelerator.device,
             workers=self._workers,

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from artv_cli.errors import UsageError
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.world import sample_clip, world_digest
-from artv_cli.train.bank import Bank, build_bank, main
+from artv_cli.train.bank import Bank, build_bank
 from artv_cli.train.vae import VaeRecipe, build_vae
 
 
@@ -71,14 +71,27 @@ def test_a_bank_of_another_world_is_refused(
         build_bank(vae, tmp_path, clips=12, length=8, seed=30, shard=6)
 
 
-def test_a_vae_is_read_from_safetensors_and_never_unpickled(
-    vae: AutoencoderKL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_shard_is_begun_when_the_time_is_up(vae: AutoencoderKL, tmp_path: Path) -> None:
+    def build(seconds: float) -> bool:
+        return build_bank(
+            vae, tmp_path, clips=2, length=2, shard=1, seconds=seconds, report=lambda _: None
+        )
+
+    assert not build(0)
+    assert not list(tmp_path.glob("clips-*"))
+    assert build(60)
+    assert build(0)  # nothing is missing any more
+
+
+def test_processes_share_the_shards(
+    vae: AutoencoderKL, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vae.save_pretrained(tmp_path / "vae", safe_serialization=False)
-    monkeypatch.setattr("sys.argv", ["bank", str(tmp_path / "vae"), str(tmp_path / "bank")])
-    with pytest.raises(OSError, match="safetensors"):
-        main()
-    assert not (tmp_path / "bank").exists()
+    for rank in (0, 1):
+        monkeypatch.setattr("artv_cli.train.bank.join", lambda rank=rank: (rank, 2))
+        build_bank(vae, tmp_path, 12, 8, seed=30, shard=6, report=lambda _: None)
+        assert len(list(tmp_path.glob("clips-*"))) == rank + 1
+    for file in folder.glob("clips-*"):
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes()
 
 
 def test_an_empty_folder_is_no_bank(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from artv_cli.train.parallel import agree, average_gradients, join
+from artv_cli.train.parallel import agree, average_gradients, join, wait
 
 
 def layers() -> nn.Module:
@@ -40,6 +40,7 @@ def test_alone_there_is_one_process_and_nothing_changes(monkeypatch: pytest.Monk
     average_gradients(module.parameters())
     assert join() == (0, 1)
     assert agree(3.5) == 3.5
+    wait()
     assert all(torch.equal(a, b) for a, b in zip(before, gradients(module), strict=True))
 
 

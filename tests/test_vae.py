@@ -8,8 +8,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from artv_cli.model.codec import encode_images
+from artv_cli.train.budget import Budget
 from artv_cli.train.vae import (
-    Budget,
     VaeRecipe,
     VaeTraining,
     calibrate,
@@ -43,6 +43,13 @@ def test_a_resumed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
     for name, weight in one.state_dict().items():
         assert torch.equal(weight, other.state_dict()[name]), name
     assert one.config.scaling_factor == other.config.scaling_factor
+
+
+def test_a_run_that_is_out_of_time_keeps_its_state_alone(tmp_path: Path) -> None:
+    assert not train_vae(TINY, Budget(steps=2), tmp_path, seconds=0, report=lambda _: None)
+    assert [file.name for file in tmp_path.iterdir()] == ["training.safetensors"]
+    assert train_vae(TINY, Budget(steps=2), tmp_path, report=lambda _: None)
+    assert train_vae(TINY, Budget(steps=2), tmp_path, seconds=0, report=lambda _: None)
 
 
 def test_calibrated_latents_have_zero_mean_and_unit_deviation() -> None:
@@ -114,11 +121,12 @@ def test_evaluation_gives_the_psnr_of_the_frame_and_of_the_character() -> None:
 
 
 def test_a_finished_vae_keeps_its_latents_while_its_decoder_learns(tmp_path: Path) -> None:
-    finished = train_vae(TINY, Budget(steps=2), tmp_path / "vae", report=lambda _: None)
+    train_vae(TINY, Budget(steps=2), tmp_path / "vae", report=lambda _: None)
+    finished = AutoencoderKL.from_pretrained(tmp_path / "vae")
     frames, _ = sample_batch(TINY, 5)
     with torch.no_grad():
         latents, drawn = encode_images(finished, frames), finished.decode(torch.ones(1, 8, 8, 8))
-    again = train_vae(
+    train_vae(
         TINY,
         Budget(steps=2),
         tmp_path / "sharper",
@@ -126,6 +134,7 @@ def test_a_finished_vae_keeps_its_latents_while_its_decoder_learns(tmp_path: Pat
         vae=finished,
         decoder_only=True,
     )
+    again = AutoencoderKL.from_pretrained(tmp_path / "sharper")
     with torch.no_grad():
         assert torch.equal(encode_images(again, frames), latents)
         assert not torch.equal(again.decode(torch.ones(1, 8, 8, 8)).sample, drawn.sample)

@@ -5,21 +5,59 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from artv_cli.commands.options import TalkOptions
 from artv_cli.console import emit, emit_json
+from artv_cli.errors import UsageError
 from artv_cli.talk import Talk
+
+if TYPE_CHECKING:
+    from artv_cli.train.session import Session
+    from artv_cli.train.storybook_session import StorybookSession
+
+STORYBOOK = "storybook"  # the recipe that ships inside
+PresetName = Literal["cpu", "gpu"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorybookOptions:
+    """What only the recipe that ships inside can be told."""
+
+    preset: Annotated[
+        PresetName | None,
+        typer.Option(help="Of storybook: its size, and where it trains.", metavar="cpu|gpu"),
+    ] = None
+    start_from: Annotated[
+        str | None,
+        typer.Option(help="Of storybook: a model whose weights it begins with.", metavar="MODEL"),
+    ] = None
+    decoder_only: Annotated[
+        bool,
+        typer.Option(
+            "--decoder-only",
+            help="Of storybook: sharpen the decoder of --start-from, and leave the rest.",
+            metavar="",
+        ),
+    ] = False
 
 
 def train(
     recipe: Annotated[
-        Path, typer.Argument(help="A YAML file: what to train, on what, and how.", metavar="RECIPE")
+        str,
+        typer.Argument(
+            help="A YAML file: what to train, on what, and how; or storybook, which ships inside.",
+            metavar="RECIPE",
+        ),
     ],
     talk: TalkOptions,
+    storybook: StorybookOptions,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Run folder; else runs/NAME.", metavar="DIR"),
@@ -32,31 +70,25 @@ def train(
         float | None, typer.Option(help="Stop after so long, state kept.", metavar="N", min=0)
     ] = None,
     device: Annotated[
-        str, typer.Option(help="auto, or cpu; the launcher picks the cards.", metavar="DEVICE")
-    ] = "auto",
+        str | None,
+        typer.Option(help="auto, or cpu; the launcher picks the cards.", metavar="DEVICE"),
+    ] = None,
 ) -> None:
-    """Train a model on your own clips, by a recipe.
+    """Train a model on your own clips, by a recipe; or the embedded model itself.
 
     artv train recipe.yaml --out runs/mine
     artv train recipe.yaml --out runs/mine --minutes 60
+    artv train storybook --preset cpu --minutes 60
 
     On several cards: accelerate launch -m artv_cli train recipe.yaml. A training
     that was stopped goes on when the same command is run again; its model folder
     is DIR/model, for artv story --model.
     """
-    from artv_cli.train.training_recipe import load_training_recipe
-
-    asked = load_training_recipe(recipe)
-    from artv_cli.train.session import Session  # torch comes with it
-
     is_first = os.environ.get("RANK", "0") == "0"
-    talker = Talk(quiet=talk.quiet or not is_first)
-    session = Session(
-        asked,
-        out or Path("runs") / recipe.stem,
-        device=device,
-        samples=samples,
-        say=talker.say,
+    say = Talk(quiet=talk.quiet or not is_first).say
+    begin = _storybook if recipe == STORYBOOK and not Path(recipe).is_file() else _by_recipe
+    session = begin(
+        recipe, storybook, out or Path("runs") / Path(recipe).stem, device, samples, say
     )
     outcome = session.run(math.inf if minutes is None else minutes * 60)
     if not is_first:
@@ -66,3 +98,64 @@ def train(
         emit_json({**told, "model": str(outcome.model) if outcome.model else None})
     else:
         emit(str(outcome.model or session.out))
+
+
+def _by_recipe(
+    recipe: str,
+    options: StorybookOptions,
+    out: Path,
+    device: str | None,
+    samples: int | None,
+    say: Say,
+) -> Session:
+    """Return a training by a YAML file."""
+    _refuse(recipe, "--preset", options.preset, "it is of `artv train storybook`")
+    _refuse(recipe, "--start-from", options.start_from, "its `model` is what it starts from")
+    _refuse(recipe, "--decoder-only", options.decoder_only, "it is of `artv train storybook`")
+    from artv_cli.train.training_recipe import load_training_recipe
+
+    asked = load_training_recipe(Path(recipe))
+    from artv_cli.train.session import Session  # torch comes with it
+
+    return Session(asked, out, device=device or "auto", samples=samples, say=say)
+
+
+def _storybook(
+    recipe: str,
+    options: StorybookOptions,
+    out: Path,
+    device: str | None,
+    samples: int | None,
+    say: Say,
+) -> StorybookSession:
+    """Return a training of the embedded model."""
+    _refuse(recipe, "--device", device, "its --preset says where it trains")
+    if options.preset is None:
+        raise UsageError(
+            f"the recipe {recipe} needs a --preset",
+            "Say `artv train storybook --preset cpu`, or gpu where there is a card.",
+        )
+    if options.decoder_only:
+        _refuse(recipe, "--samples", samples, "with --decoder-only the networks stay as they are")
+        if options.start_from is None:
+            raise UsageError(
+                f"--decoder-only of {recipe} needs a model whose decoder it trains",
+                "Name it with --start-from.",
+            )
+    from artv_cli.train.preset import PRESETS  # torch comes with both
+    from artv_cli.train.storybook_session import StorybookSession
+
+    return StorybookSession(
+        PRESETS[options.preset],
+        out,
+        start_from=options.start_from,
+        decoder_only=options.decoder_only,
+        samples=samples,
+        say=say,
+    )
+
+
+def _refuse(recipe: str, option: str, value: object, reason: str) -> None:
+    """Raise UsageError where an option was given that this recipe cannot take."""
+    if value:
+        raise UsageError(f"the recipe {recipe} takes no {option}: {reason}", f"Leave {option} out.")

@@ -137,8 +137,13 @@ def prediction_of(config: Mapping[str, Any]) -> Any:
     return config.get("prediction_type", "epsilon")
 
 
-def save_model(path: Path, model: Model, preferences: Preferences) -> None:
-    """Write a model folder in the diffusers manner, in the dtype that the parts have."""
+def save_model(
+    path: Path, model: Model, preferences: Preferences, shard_bytes: int | None = None
+) -> None:
+    """Write a model folder in the diffusers manner, in the dtype that the parts have.
+
+    `shard_bytes`: about how large a file of weights may be; by default as the libraries have it.
+    """
     parts: dict[str, Any] = {
         "dynamic": model.networks.dynamic,
         "mask": model.networks.mask,
@@ -147,18 +152,19 @@ def save_model(path: Path, model: Model, preferences: Preferences) -> None:
         "tokenizer": model.text.tokenizer,
         "scheduler": paper_scheduler("v_prediction" if model.networks.velocity else "epsilon"),
     }
-    kinds = {name: save_part(path, name, part) for name, part in parts.items()}
+    kinds = {name: save_part(path, name, part, shard_bytes) for name, part in parts.items()}
     save_index(path, kinds, preferences)
 
 
-def save_part(path: Path, name: str, part: Any) -> list[str]:
+def save_part(path: Path, name: str, part: Any, shard_bytes: int | None = None) -> list[str]:
     """Write one part into the model folder `path`; return library and class, as an index has them.
 
     Raises OSError where it cannot be written.
     """
+    is_cut = shard_bytes is not None and isinstance(part, nn.Module)
     try:
         with silent_libraries():
-            part.save_pretrained(path / name)
+            part.save_pretrained(path / name, **({"max_shard_size": shard_bytes} if is_cut else {}))
     except SafetensorError as error:
         raise system_error(error) from error
     _forget_origin(path / name / PARTS[name])

@@ -62,6 +62,12 @@ def join() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
+def wait() -> None:
+    """Return when all processes have come this far."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace every gradient by its mean over the processes."""
     if not dist.is_initialized():

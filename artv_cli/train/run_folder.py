@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from artv_cli.errors import UsageError
@@ -14,17 +15,29 @@ from artv_cli.files.output import storage_errors
 STATE, MODEL, LORA = "state.safetensors", "model", "lora"
 
 
-def require_own(out: Path, base: Path) -> None:
-    """Raise UsageError where a run would overwrite its base, or a folder that no run has made."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: steps and examples of all runs so far, and the model folder, if any."""
+
+    step: int
+    samples: int
+    model: Path | None
+
+
+def require_own(out: Path, base: Path | None, mark: str = STATE) -> None:
+    """Raise UsageError where a run would overwrite its base, or a folder that no run has made.
+
+    `mark`: the file by which a run's folder is known.
+    """
     for target in (out / MODEL, out / LORA):
-        if base.resolve().is_relative_to(target.resolve()):
+        if base is not None and base.resolve().is_relative_to(target.resolve()):
             raise UsageError(
                 f"--out {out} would write over {base}, the model that training begins with.",
                 "Name another --out.",
             )
-        if target.exists() and not (out / STATE).exists():
+        if target.exists() and not (out / mark).exists():
             raise UsageError(
-                f"{target} is there already, and no training has made it: {STATE} is missing.",
+                f"{target} is there already, and no training has made it: {mark} is missing.",
                 "Name a new or an empty --out.",
             )
 

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available
 from PIL import Image
 
-from artv_cli.console import duration
 from artv_cli.errors import UsageError
 from artv_cli.files.output import replacing, storage_errors
 from artv_cli.model.folder import ModelFolder, find_model
@@ -34,8 +33,9 @@ from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.parallel import accelerator_for, is_sharded
+from artv_cli.train.progress import line
 from artv_cli.train.recipe import Recipe
-from artv_cli.train.run_folder import LORA, MODEL, alone, require_own
+from artv_cli.train.run_folder import LORA, MODEL, Outcome, alone, require_own
 from artv_cli.train.shards import Sample, find_samples, split
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model
@@ -47,15 +47,6 @@ DEVICES = ("auto", "cpu")
 LASTING = (
     "batch_size", "seed", "loss_of", "shift", "max_noise_level", "drops", "anchor_window", "lora",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to: steps and examples of all runs so far, and the model folder, if any."""
-
-    step: int
-    samples: int
-    model: Path | None
 
 
 class Session:
@@ -224,12 +215,7 @@ class Session:
         if "validation_loss" in row:
             self._say(f"step {row['step']}: loss on held-out clips {row['validation_loss']:.4f}")
             return
-        rate = (row["samples"] - self._first) / max(row["seconds"], 1e-9)
-        left = (self.trainer.recipe.samples - row["samples"]) / max(rate, 1e-9)
-        self._say(
-            f"step {row['step']}: loss {row['loss']:.4f}, mask {row['mask']:.2f},"
-            f" {rate:.2f} examples a second, {duration(left)} left"
-        )
+        self._say(line(row, self._first, self.trainer.recipe.samples))
 
     def _skip(self, sample: Sample, reason: str) -> None:
         """Tell of a clip that cannot be read; each process appends what it met."""

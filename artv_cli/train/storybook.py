@@ -1,19 +1,8 @@
-"""Trains the networks of the embedded model on the storybook's world, in resumable pieces.
-
-Run after `artv_cli.train.vae` and `artv_cli.train.bank` (the README has the commands)::
-
-    torchrun --nproc-per-node 2 -m artv_cli.train.storybook --minutes 60
-
-Running it again goes on where it stopped; `--export DIR` writes the averaged weights as a model
-folder of half-precision safetensors. `--start-from DIR` begins with the weights of such a folder,
-also where the world has learnt new words since.
-"""
+"""The embedded model: its networks before training, and the model folder that comes of them."""
 
 from __future__ import annotations
 
-import argparse
-import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +13,22 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import UsageError
+from artv_cli.files.output import replacing
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
-from artv_cli.model.folder import ModelFolder, Preferences, find_model
+from artv_cli.model.folder import ModelFolder, Preferences
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.model.weights import Model, load_model, save_model
 from artv_cli.settings import Guidance, Sampling
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
-from artv_cli.train.bank import Bank
 from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Trainer
 from artv_cli.train.recipe import Recipe
 
 TEXT_WIDTH = 128
 TEXT_LOUDNESS = 4.0
+WORDS = "token_embedding.weight"  # in a text encoder
+SHARD = 15 * 2**20  # bytes: with its header a file stays below 16 MiB
 
 PREFERENCES = Preferences(
     size=(128, 128),
@@ -73,8 +64,27 @@ RECIPE = Recipe(
 )
 
 
-def build_learner(latent_channels: int = 4, seed: int = 0) -> Learner:
-    """Return fresh networks of the embedded model's size, and a text encoder of random weights."""
+@dataclass(frozen=True)
+class UNetSize:
+    """The width of each level of a UNet, and how many heads attend there."""
+
+    channels: tuple[int, ...]
+    heads: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """How large both networks are."""
+
+    dynamic: UNetSize = UNetSize((128, 128, 128), (2, 2, 2))
+    mask: UNetSize = UNetSize((32, 32, 64), (1, 1, 2))
+
+
+SMALL = NetworkSizes()
+
+
+def build_learner(latent_channels: int = 4, seed: int = 0, sizes: NetworkSizes = SMALL) -> Learner:
+    """Return fresh networks of the embedded model, and a text encoder of random weights."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     text = CLIPTextModel(
@@ -96,21 +106,19 @@ def build_learner(latent_channels: int = 4, seed: int = 0) -> Learner:
     nn.init.normal_(text.get_input_embeddings().weight)
     nn.init.constant_(text.final_layer_norm.weight, TEXT_LOUDNESS)
     text.requires_grad_(False)
-    dynamic = ConditionedUNet(_unet(latent_channels, latent_channels, [128, 128, 128], [2, 2, 2]))
-    mask = ConditionedUNet(_unet(latent_channels, 1, [32, 32, 64], [1, 1, 2]))
+    dynamic = ConditionedUNet(_unet(latent_channels, latent_channels, sizes.dynamic))
+    mask = ConditionedUNet(_unet(latent_channels, 1, sizes.mask))
     return Learner(ArtV(dynamic, mask, Schedule.scaled_linear()), TextEncoder(tokenizer, text))
 
 
-def _unet(
-    in_channels: int, out_channels: int, channels: list[int], heads: list[int]
-) -> dict[str, Any]:
+def _unet(in_channels: int, out_channels: int, size: UNetSize) -> dict[str, Any]:
     # No attention at the full latent resolution: on a CPU it costs more than all the rest.
     return {
         "sample_size": 16,
         "in_channels": in_channels,
         "out_channels": out_channels,
-        "block_out_channels": channels,
-        "attention_head_dim": heads,  # diffusers' name for the number of heads
+        "block_out_channels": list(size.channels),
+        "attention_head_dim": list(size.heads),  # diffusers' name for the number of heads
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
         "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         "layers_per_block": 1,
@@ -123,11 +131,15 @@ def _unet(
 
 
 def take_over(learner: Learner, folder: ModelFolder) -> None:
-    """Start from a model's weights; words that it never heard keep the states they have here."""
+    """Start from a model's weights; words that it never heard keep the states they have here.
+
+    Raises UsageError where its networks or its text encoder are of another size.
+    """
     model = load_model(folder)
+    _require_same_sizes(learner, model, folder.name)
     learner.networks.load_state_dict(model.networks.state_dict())
     states = model.text.model.state_dict()
-    name = next(key for key in states if key.endswith("token_embedding.weight"))
+    name = next(key for key in states if key.endswith(WORDS))
     known, here = model.text.tokenizer.get_vocab(), learner.text.tokenizer.get_vocab()
     shared = sorted(known.keys() & here.keys())
     words = learner.text.model.get_input_embeddings().weight.detach().clone()
@@ -135,46 +147,47 @@ def take_over(learner: Learner, folder: ModelFolder) -> None:
     learner.text.model.load_state_dict({**states, name: words})
 
 
-def export(trainer: Trainer, vae: AutoencoderKL, path: Path) -> None:
-    """Write the averaged weights as a model folder in half precision.
+def _require_same_sizes(learner: Learner, model: Model, name: str) -> None:
+    """Compare all but the words, of which there may be more or fewer."""
+    for part, there, here in (
+        ("networks", model.networks, learner.networks),
+        ("words", model.text.model, learner.text.model),
+    ):
+        sizes = [
+            {key: value.shape for key, value in module.state_dict().items() if WORDS not in key}
+            for module in (there, here)
+        ]
+        if sizes[0] != sizes[1]:
+            raise UsageError(
+                f"{name} cannot be started from: its {part} are of another size than the preset's",
+                "Start from a model of the same preset.",
+            )
 
-    Raises UsageError where nothing was trained yet.
+
+def export(trainer: Trainer, vae: AutoencoderKL, path: Path) -> None:
+    """Write the averaged weights as a model folder in half precision, whole or not at all.
+
+    Raises UsageError where nothing was trained yet, StorageError.
     """
     if trainer.step == 0:
         raise UsageError(f"{trainer.folder} holds no trained networks", "Train them first.")
     trainer.average.copy_to(trainer.learner)
-    learner = trainer.learner.half()
-    model = Model(
-        learner.networks, vae.half(), learner.text, trainer.schedule, trainer.recipe.static_noise
+    learner, form = trainer.learner, trainer.recipe.static_noise
+    write_model(
+        path, Model(learner.networks, vae, learner.text, trainer.schedule, form), PREFERENCES
     )
-    save_model(path, model, PREFERENCES)
 
 
-def main() -> None:
-    """Train, or export what was trained."""
-    parser = argparse.ArgumentParser(description="Train the embedded model's networks.")
-    parser.add_argument("--runs", type=Path, default=Path("runs/storybook"), help="state and bank")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
-    parser.add_argument("--samples", type=int, default=RECIPE.samples, help="examples in all")
-    parser.add_argument("--start-from", type=Path, help="a model folder to begin with")
-    parser.add_argument("--export", type=Path, help="only write the model folder there")
-    options = parser.parse_args()
-    vae = AutoencoderKL.from_pretrained(options.runs / "vae", use_safetensors=True)
-    learner = build_learner(vae.config.latent_channels)
-    if options.start_from:
-        take_over(learner, find_model(str(options.start_from)))
-    trainer = Trainer(
-        learner,
-        Bank(options.runs / "bank"),
-        Schedule.scaled_linear(),
-        replace(RECIPE, samples=options.samples),
-        options.runs / "networks",
+def write_model(path: Path, model: Model, preferences: Preferences) -> None:
+    """Write a model folder in half precision, whole or not at all; the model itself becomes half.
+
+    No file of weights is larger than 16 MiB. Raises StorageError.
+    """
+    half = replace(
+        model, networks=model.networks.half(), vae=model.vae.half(), text=model.text.half()
     )
-    if options.export:
-        export(trainer, vae, options.export)
-    else:
-        trainer.run(options.minutes * 60)
-
-
-if __name__ == "__main__":
-    main()
+    # A tokenizer would write down how it was used last, and be another one for it.
+    half.text.tokenizer.backend_tokenizer.no_padding()
+    half.text.tokenizer.backend_tokenizer.no_truncation()
+    with replacing(path) as folder:
+        save_model(folder, half, preferences, SHARD)

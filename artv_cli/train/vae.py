@@ -6,24 +6,24 @@ matters stand out from noise, in which the networks have to find it. Most of the
 of half the side, every other one around the character: the network is convolutional, so a crop
 teaches as much as a frame at a quarter of the cost. The last part sees whole frames, on which the
 group norms settle. Training runs for a given wall-clock time, resumes from its state file, and
-shares the work over the processes that torchrun starts::
+shares the work over the processes that torchrun starts.
 
-    torchrun --nproc-per-node 2 -m artv_cli.train.vae OUT --minutes 25
-
-`--start-from VAE` goes on from one that was trained before, for a world that has grown since. Once
+A training may go on from a VAE that was trained before, for a world that has grown since. Once
 networks have been trained on its latents, the encoder must stay as it is; its decoder can still
-become sharper (`--decoder-only`).
+become sharper.
 """
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
@@ -31,11 +31,15 @@ from torch import Tensor
 
 from artv_cli.storybook.script import Split
 from artv_cli.storybook.world import sample_clip
+from artv_cli.train.budget import Budget
+from artv_cli.train.composition import composed
 from artv_cli.train.parallel import agree, join
 from artv_cli.train.training import Training
 
 Report = Callable[[str], None]
 DOWNSAMPLING = 8  # pixels a latent, each way
+STATE = "training.safetensors"
+LOOKED_AT = 64  # clips by which a VAE is calibrated, and as many by which it is judged
 
 
 @dataclass(frozen=True)
@@ -65,23 +69,6 @@ class VaeRecipe:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How long to train: wall-clock `seconds` over all runs together, or `steps`."""
-
-    seconds: float | None = None
-    steps: int | None = None
-
-    def progress(self, step: int, elapsed: float) -> float:
-        """Return the part of the budget that is spent, from 0 to 1."""
-        parts = [
-            spent / whole
-            for spent, whole in ((step, self.steps), (elapsed, self.seconds))
-            if whole is not None
-        ]
-        return min(1.0, max(parts, default=1.0))
-
-
 def build_vae(recipe: VaeRecipe) -> AutoencoderKL:
     """Return a freshly initialised AutoencoderKL, without attention, for 128×128 pictures."""
     blocks = len(recipe.widths)
@@ -108,6 +95,11 @@ def sample_batch(recipe: VaeRecipe, step: int, split: Split = "train") -> tuple[
     frames = torch.cat([clip.frames for clip in clips])
     masks = torch.cat([clip.masks for clip in clips])
     return frames.contiguous(memory_format=torch.channels_last), masks
+
+
+def _arrays(recipe: VaeRecipe, step: int) -> tuple[np.ndarray, np.ndarray]:
+    frames, masks = sample_batch(recipe, step)
+    return frames.numpy(), masks.numpy()
 
 
 def crop_batch(
@@ -149,8 +141,9 @@ def reconstruction_loss(output: Tensor, target: Tensor, mask: Tensor, recipe: Va
 class VaeTraining(Training[AutoencoderKL]):
     """A VAE being trained.
 
-    Of `size` processes that train together, this is number `rank`; each has its own batches.
-    With `decoder_only`, `vae` keeps its encoder, and with it its latents.
+    Of `size` processes that train together, this is number `rank`; each has its own batches, which
+    `workers` more processes compose ahead. With `decoder_only`, `vae` keeps its encoder, and with
+    it its latents.
     """
 
     def __init__(
@@ -160,15 +153,23 @@ class VaeTraining(Training[AutoencoderKL]):
         size: int = 1,
         vae: AutoencoderKL | None = None,
         decoder_only: bool = False,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
     ) -> None:
         self.recipe, self.rank, self.size, self.decoder_only = recipe, rank, size, decoder_only
-        vae = vae or build_vae(recipe)
+        self.device, self.workers = torch.device(device), workers
+        vae = (vae or build_vae(recipe)).to(self.device)
         if decoder_only:
             vae.encoder.requires_grad_(False)
             vae.quant_conv.requires_grad_(False)
         optimizer = torch.optim.AdamW(
-            vae.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=1e-4
+            vae.parameters(),
+            lr=recipe.rate,
+            betas=(0.9, 0.99),
+            weight_decay=1e-4,
+            fused=self.device.type != "cpu" or None,
         )
+        self._batches: Iterator[tuple[np.ndarray, np.ndarray]] | None = None
         super().__init__(vae, optimizer, recipe.ema)
 
     def train_step(self, progress: float) -> float:
@@ -183,28 +184,41 @@ class VaeTraining(Training[AutoencoderKL]):
         return self.recipe.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
     def _loss(self, progress: float) -> Tensor:
-        recipe, batch = self.recipe, self.step * self.size + self.rank
-        generator = torch.Generator().manual_seed(batch)
-        frames, masks = sample_batch(recipe, batch)
+        recipe = self.recipe
+        generator = torch.Generator().manual_seed(self._number)
+        frames, masks = self._next_batch()
         if progress < recipe.cropped:
             frames, masks = crop_batch(frames, masks, recipe.crop, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        frames = frames.to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16):
             posterior = self.module.encode(frames).latent_dist
             codes = posterior.mode() if self.decoder_only else posterior.sample(generator)
             output = self.module.decode(self._noised(codes.float(), generator)).sample
-        loss = reconstruction_loss(output.float(), frames, masks, recipe)
+        loss = reconstruction_loss(output.float(), frames, masks.to(self.device), recipe)
         return loss if self.decoder_only else loss + recipe.kl * posterior.kl().mean()
 
+    @property
+    def _number(self) -> int:
+        """Which batch this process takes next, of all that there are."""
+        return self.step * self.size + self.rank
+
+    def _next_batch(self) -> tuple[Tensor, Tensor]:
+        if self._batches is None:
+            numbers = itertools.count(self._number, self.size)
+            self._batches = composed(partial(_arrays, self.recipe), numbers, self.workers)
+        frames, masks = next(self._batches)
+        return torch.from_numpy(frames), torch.from_numpy(masks)
+
     def _noised(self, codes: Tensor, generator: torch.Generator) -> Tensor:
-        amounts = torch.rand(len(codes), 1, 1, 1, generator=generator)
-        noise = torch.randn(codes.shape, generator=generator) * codes.detach().std()
-        return codes + self.recipe.noise * amounts * noise
+        amounts = torch.rand(len(codes), 1, 1, 1, generator=generator).to(codes.device)
+        noise = torch.randn(codes.shape, generator=generator).to(codes.device)
+        return codes + self.recipe.noise * amounts * (noise * codes.detach().std())
 
 
 @torch.no_grad()
 def calibrate(vae: AutoencoderKL, recipe: VaeRecipe, batches: int = 16) -> None:
     """Set both factors so that (latents - shift_factor) · scaling_factor has deviation 1."""
-    frames = [sample_batch(recipe, -1 - index)[0] for index in range(batches)]
+    frames = [sample_batch(recipe, -1 - index)[0].to(vae.device) for index in range(batches)]
     latents = torch.cat([vae.encode(batch).latent_dist.mean for batch in frames])
     vae.register_to_config(
         scaling_factor=float(1 / latents.std()), shift_factor=float(latents.mean())
@@ -216,7 +230,7 @@ def evaluate(vae: AutoencoderKL, recipe: VaeRecipe, batches: int = 16) -> tuple[
     """Return the PSNR in dB on held-out clips: of whole frames, and of the character's region."""
     errors, weights = [], []
     for index in range(batches):
-        frames, masks = sample_batch(recipe, index, "held-out")
+        frames, masks = (part.to(vae.device) for part in sample_batch(recipe, index, "held-out"))
         output = vae.decode(vae.encode(frames).latent_dist.mean).sample.clamp(-1, 1)
         errors.append(((output - frames) / 2).square().mean(1, keepdim=True))
         weights.append((masks > 0.5).float())
@@ -229,26 +243,34 @@ def train_vae(
     recipe: VaeRecipe,
     budget: Budget,
     out: Path,
+    *,
+    seconds: float = math.inf,
     every: float = 300.0,
     report: Report = print,
     vae: AutoencoderKL | None = None,
     decoder_only: bool = False,
-) -> AutoencoderKL:
-    """Train until the budget is spent and save the averaged VAE to `out`; return it.
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+) -> bool:
+    """Train until the budget is spent and save the averaged VAE to `out`; tell whether it was.
 
-    `vae` is one to begin with; with `decoder_only`, its encoder stays as it is.
+    `vae` is one to begin with; with `decoder_only`, its encoder stays as it is. `device` and
+    `workers`: where it trains, and how many processes compose its batches.
 
-    Goes on from `out/training.safetensors` if that file exists; every `every` seconds it is
-    written again, and with it the averaged VAE so far.
+    Goes on from the state in `out` if there is one; every `every` seconds it is written again, and
+    with it the averaged VAE so far; after `seconds` the state alone, and the training stops.
     """
     rank, size = join()
-    training = VaeTraining(recipe, rank, size, vae, decoder_only)
-    state = out / "training.safetensors"
-    if state.exists():
-        training.load(state)
-    saved = clock = time.monotonic()
+    training = VaeTraining(recipe, rank, size, vae, decoder_only, device, workers)
+    if (out / STATE).exists():
+        training.load(out / STATE)
+    started = saved = clock = time.monotonic()
     losses: list[float] = []
-    while (progress := agree(budget.progress(training.step, training.elapsed))) < 1:
+    while (progress := agree(budget.progress(training.step, training.elapsed), device)) < 1:
+        if agree(clock - started, device) >= seconds:
+            if rank == 0:
+                training.save(out / STATE)
+            return False
         losses.append(training.train_step(progress))
         now = time.monotonic()
         training.elapsed, clock = training.elapsed + now - clock, now
@@ -258,39 +280,17 @@ def train_vae(
         if rank == 0 and now - saved > every:
             _publish(training, out, report)
             saved = time.monotonic()
-    return _publish(training, out, report) if rank == 0 else training.averaged()
+    if rank == 0:
+        _publish(training, out, report)
+    return True
 
 
-def _publish(training: VaeTraining, out: Path, report: Report) -> AutoencoderKL:
-    training.save(out / "training.safetensors")
-    vae = training.averaged()
+def _publish(training: VaeTraining, out: Path, report: Report) -> None:
+    training.save(out / STATE)
+    vae, recipe = training.averaged(), training.recipe
+    batches = max(1, LOOKED_AT // recipe.clips)
     if not training.decoder_only:
-        calibrate(vae, training.recipe)
+        calibrate(vae, recipe, batches)
     vae.save_pretrained(out)
-    whole, region = evaluate(vae, training.recipe)
+    whole, region = evaluate(vae, recipe, batches)
     report(f"step {training.step}: {whole:.2f} dB, the character's region {region:.2f} dB")
-    return vae
-
-
-def main() -> None:
-    """Train the storybook's VAE for so many minutes."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--start-from", type=Path, help="a VAE to begin with")
-    parser.add_argument("--decoder-only", action="store_true", help="keep its encoder as it is")
-    options = parser.parse_args()
-    if options.decoder_only and options.start_from is None:
-        parser.error("--decoder-only needs --start-from")
-    vae = None
-    if options.start_from is not None:
-        vae = AutoencoderKL.from_pretrained(options.start_from, use_safetensors=True)
-        vae = vae.to(memory_format=torch.channels_last)
-    # Whole frames: a decoder need not see the character more often, only more sharply.
-    recipe = VaeRecipe(cropped=0.0) if options.decoder_only else VaeRecipe()
-    budget = Budget(seconds=60 * options.minutes)
-    train_vae(recipe, budget, options.out, vae=vae, decoder_only=options.decoder_only)
-
-
-if __name__ == "__main__":
-    main()

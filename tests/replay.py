@@ -17,6 +17,7 @@ from artv_cli.evaluate.truth import WINDOW, Names, Part
 from artv_cli.keys import frame_seed
 from artv_cli.latents import Latents, Pixels
 from artv_cli.model.folder import ModelFolder
+from artv_cli.storybook.characters import EVERYBODY, Cast
 
 SIDE = 32  # pixels of a frame, each way
 SEGMENTS, FRAMES_LONG = 8, 32
@@ -94,6 +95,7 @@ class ReplayJudge:
     """Looks up what the nearest ground truth shows."""
 
     fingerprint = "replay judge"
+    cast: Cast = EVERYBODY
     scores: Mapping[Part, float] = {"character": 1.0, "scene": 1.0, "motion": 1.0}
 
     def __init__(self, stories: Sequence[Story]) -> None:

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 
 from artv_cli.errors import UsageError
 from artv_cli.model.codec import encode_images
+from artv_cli.storybook.characters import PLAIN
 from artv_cli.storybook.world import sample_clip, world_digest
 from artv_cli.train.bank import Bank, build_bank
 from artv_cli.train.vae import VaeRecipe, build_vae
@@ -58,6 +59,8 @@ def test_a_bank_of_another_length_or_vae_is_refused(folder: Path, vae: Autoencod
     other = build_vae(VaeRecipe(widths=(4, 4, 4, 4), groups=2, seed=1))
     with pytest.raises(UsageError, match="another vae"):
         build_bank(other, folder, clips=12, length=8, seed=30, shard=6)
+    with pytest.raises(UsageError, match="another cast"):
+        build_bank(vae, folder, clips=12, length=8, seed=30, shard=6, cast=PLAIN)
 
 
 @pytest.mark.parametrize("kept", [{}, {"world": "0" * 64}])

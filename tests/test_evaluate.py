@@ -29,11 +29,19 @@ from artv_cli.errors import UsageError
 from artv_cli.evaluate.masks import MaskLog
 from artv_cli.evaluate.records import Ledger
 from artv_cli.evaluate.report import Report
-from artv_cli.evaluate.stories import Story, count_stories, draw_story, plan_story, tell
+from artv_cli.evaluate.stories import (
+    Story,
+    count_stories,
+    draw_stories,
+    draw_story,
+    plan_story,
+    tell,
+)
 from artv_cli.evaluate.storybook import Evaluation, Way, evaluate, read_ways
 from artv_cli.evaluate.summary import Bar, Figure, mean_masks
 from artv_cli.settings import Settings
 from artv_cli.storybook.repertoire import held_out
+from artv_cli.storybook.vocabulary import Vocabulary
 
 STORIES = replay_stories()
 JUDGE = ReplayJudge(STORIES)
@@ -300,3 +308,19 @@ def test_the_help_of_evaluate_comes_without_torch() -> None:
         "assert result.exit_code == 0 and 'torch' not in sys.modules, result.output"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_only_characters_that_model_and_judge_know_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Vocabulary(frozenset(("cat", "horse", "walks")), 9)
+    monkeypatch.setattr("artv_cli.evaluate.storybook.read_vocabulary", lambda _: known)
+    judge = ReplayJudge(STORIES)
+    judge.cast = frozenset(("cat", "dog", "horse"))
+    evaluation = Evaluation(model=replay_model(), judge=judge, ledger=tmp_path / "a.jsonl")
+    assert evaluation.cast == {"cat", "horse"}
+    stories = draw_stories(4, 0, 32, (SIDE, SIDE), evaluation.cast)
+    assert {story.truth.names[0].character for story in stories} <= {"cat", "horse"}
+    judge.cast = frozenset(("dog",))
+    with pytest.raises(UsageError, match="the judge knows none of the characters"):
+        evaluation.cast  # noqa: B018

@@ -27,6 +27,7 @@ from artv_cli.evaluate.truth import (
     window_starts,
 )
 from artv_cli.evaluate.verdict import CONFIG, WEIGHTS, count_classes, load_judge
+from artv_cli.storybook.characters import PLAIN
 from artv_cli.storybook.repertoire import SURROUNDINGS, held_out, motions
 from artv_cli.storybook.script import sample_script
 from artv_cli.storybook.world import sample_clip, world_digest
@@ -94,8 +95,9 @@ def test_a_resumed_training_ends_in_the_same_judge(tmp_path: Path) -> None:
 
 
 def test_a_saved_judge_is_read_back_and_one_of_another_world_is_refused(tmp_path: Path) -> None:
-    train_judge(TINY, tmp_path, steps=1, test=1, report=lambda _: None)
+    train_judge(TINY, tmp_path, steps=1, test=1, report=lambda _: None, cast=PLAIN)
     judge = load_judge(tmp_path)
+    assert judge.cast == PLAIN
     frames = sample_truth(0, WINDOW, "train").frames
     names, foreground = judge.name(frames), judge.foreground(frames)
     assert all(getattr(names, part) in CLASSES[part] for part in PARTS)

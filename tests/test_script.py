@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from artv_cli.storybook.characters import CHARACTERS
+from artv_cli.storybook.characters import CHARACTERS, PLAIN
 from artv_cli.storybook.repertoire import SURROUNDINGS, held_out, medium, motions
 from artv_cli.storybook.scenes import SCENES
 from artv_cli.storybook.script import Script, sample_script
@@ -35,6 +35,14 @@ def test_characters_are_drawn_evenly_and_only_do_what_makes_sense(scripts: list[
     assert min(counts.values()) > 0.5 * mean and max(counts.values()) < 1.7 * mean
     for script in scripts:
         assert set(script.motions) <= set(motions(script.character, script.scene))
+
+
+def test_of_a_smaller_cast_nobody_else_is_seen_and_every_scene_is_still() -> None:
+    scripts = [sample_script(seed, 14, cast=PLAIN) for seed in range(2000)]
+    seen = {script.character for script in scripts}
+    assert seen == PLAIN and len(PLAIN) == 40
+    assert {script.companion for script in scripts} - {None} <= PLAIN
+    assert {script.scene for script in scripts} == set(SCENES)
 
 
 def test_every_scene_is_seen_often_enough_to_be_learnt(scripts: list[Script]) -> None:

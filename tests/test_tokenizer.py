@@ -37,6 +37,13 @@ def test_every_known_word_has_a_token_of_its_own() -> None:
     assert len(TOKENIZER) == len(KNOWN_WORDS) + 4
 
 
+def test_a_smaller_casts_tokenizer_lacks_the_names_of_the_others() -> None:
+    words = set(build_tokenizer(frozenset(("cat", "fire engine"))).get_vocab())
+    assert {"cat", "kitten", "fire", "engine", "walks", "meadow"} <= words
+    assert not words & {"dog", "unicorn", "police"}
+    assert words < set(TOKENIZER.get_vocab())
+
+
 @pytest.mark.parametrize(
     "prompt", ["The CAT walks!", "the cat, walks", "  the\tcat\nwalks…", "the-cat/walks 123"]
 )

@@ -14,7 +14,6 @@ from artv_cli.console import emit, emit_json, emit_table
 from artv_cli.model.folder import ModelFolder, embedded_models, find_model
 from artv_cli.settings import flag_settings
 from artv_cli.storybook import sayings
-from artv_cli.storybook.characters import CHARACTERS
 from artv_cli.storybook.scenes import SCENES
 from artv_cli.storybook.vocabulary import Vocabulary, read_vocabulary
 from artv_cli.talk import Talk
@@ -156,7 +155,7 @@ def _taught(vocabulary: Vocabulary) -> dict[str, Any]:
     """Return what a model was taught of the storybook's world, as far as it knows the words."""
     knows = vocabulary.knows
     return {
-        "characters": [name for name in sorted(CHARACTERS) if knows(name)],
+        "characters": sorted(vocabulary.cast),
         "scenes": [name for name in sorted(SCENES) if knows(SCENES[name].phrases[0])],
         "motions": [motion for motion, said in sayings.PLAINLY.items() if knows(said)],
         "weathers": [weather for weather, said in sayings.WEATHERS.items() if knows(said[0])],

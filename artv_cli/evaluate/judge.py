@@ -1,6 +1,7 @@
 """Trains the judge on ground-truth clips alone, in pieces that resume.
 
-It never sees a generated frame, and nothing that it says is used in training the generator::
+It knows the characters that a model knows. It never sees a generated frame, and nothing that it
+says is used in training the generator::
 
     torchrun --nproc-per-node 2 -m artv_cli.evaluate.judge runs/judge --minutes 60
 
@@ -26,6 +27,9 @@ from artv_cli.evaluate.network import JudgeNetwork
 from artv_cli.evaluate.pool import Batch, ClipPool, Examples, held_out_windows
 from artv_cli.evaluate.truth import PARTS, Part
 from artv_cli.evaluate.verdict import count_classes, save_judge
+from artv_cli.model.folder import find_model
+from artv_cli.storybook.characters import EVERYBODY, Cast
+from artv_cli.storybook.vocabulary import read_vocabulary
 from artv_cli.train.parallel import agree, join
 from artv_cli.train.training import Training
 
@@ -103,17 +107,19 @@ def train_judge(
     test: int = 400,
     every: float = 300.0,
     report: Report = print,
+    cast: Cast = EVERYBODY,
 ) -> None:
     """Train for so many seconds, or up to a number of steps in all, and write the judge to `out`.
 
-    Goes on from the state that stands there; every `every` seconds both are written again.
+    It learns to name a `cast`. Goes on from the state that stands there; every `every` seconds both
+    are written again.
     """
     rank, world = join()
-    pool = ClipPool(recipe.windows, recipe.clips, recipe.fresh, recipe.seed, rank, world)
+    pool = ClipPool(recipe.windows, recipe.clips, recipe.fresh, recipe.seed, rank, world, cast)
     training = JudgeTraining(recipe, pool, count_classes())
     if (out / STATE).exists():
         training.load(out / STATE)
-    windows = held_out_windows(test) if rank == 0 else []
+    windows = held_out_windows(test, cast) if rank == 0 else []
     started = saved = time.monotonic()
     log: list[Tensor] = []
     while training.step != steps and agree(time.monotonic() - started) < seconds:
@@ -122,10 +128,10 @@ def train_judge(
             report(_line(training.step, time.monotonic() - started, torch.stack(log).mean(0)))
             log.clear()
         if rank == 0 and time.monotonic() - saved > every:
-            _publish(training, out, windows, report)
+            _publish(training, out, windows, cast, report)
             saved = time.monotonic()
     if rank == 0:
-        _publish(training, out, windows, report)
+        _publish(training, out, windows, cast, report)
 
 
 def _line(step: int, seconds: float, means: Tensor) -> str:
@@ -134,11 +140,14 @@ def _line(step: int, seconds: float, means: Tensor) -> str:
     return f"step {step}, {seconds:.0f} s: loss {loss:.3f}, {shares}"
 
 
-def _publish(training: JudgeTraining, out: Path, windows: Sequence[Batch], report: Report) -> None:
+def _publish(
+    training: JudgeTraining, out: Path, windows: Sequence[Batch], cast: Cast, report: Report
+) -> None:
     training.save(out / STATE)
     network = training.averaged()
     scores = accuracies(network, windows)
     facts = {
+        "cast": sorted(cast),
         "scores": scores,
         "windows": len(windows),
         "steps": training.step,
@@ -153,10 +162,13 @@ def main() -> None:
     """Train the judge for so many minutes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=Path, help="the judge's folder")
+    parser.add_argument("--model", default="storybook", help="whose characters it learns")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--test", type=int, default=400, help="held-out windows to score it on")
     options = parser.parse_args()
-    train_judge(JudgeRecipe(), options.out, 60 * options.minutes, test=options.test)
+    vocabulary = read_vocabulary(find_model(options.model))
+    cast = EVERYBODY if vocabulary is None else vocabulary.cast
+    train_judge(JudgeRecipe(), options.out, 60 * options.minutes, test=options.test, cast=cast)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from artv_cli.evaluate.network import STRIDE
 from artv_cli.evaluate.truth import WINDOW, Names, labels, sample_truth, window_starts
+from artv_cli.storybook.characters import EVERYBODY, Cast
+from artv_cli.storybook.world import SIZE
 
 LENGTH = 32  # frames of a clip
 CELL = 8  # pixels of the picture for each of the foreground's map
@@ -46,16 +48,23 @@ class _Kept(NamedTuple):
 
 
 class ClipPool:
-    """Draws batches of `size` windows from the `clips` newest clips, `fresh` of them new a step.
+    """Draws batches of `size` windows from a cast's `clips` newest clips, `fresh` new each step.
 
     Of `world` processes that train together, the one of number `rank` has every `world`-th clip.
     """
 
     def __init__(
-        self, size: int, clips: int, fresh: int, seed: int = 0, rank: int = 0, world: int = 1
+        self,
+        size: int,
+        clips: int,
+        fresh: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        cast: Cast = EVERYBODY,
     ) -> None:
         self._size, self._clips, self._fresh = size, clips, fresh
-        self._seed, self._rank, self._world = seed, rank, world
+        self._seed, self._rank, self._world, self._cast = seed, rank, world, cast
         self._kept: dict[int, _Kept] = {}
 
     def batch(self, step: int) -> Batch:
@@ -80,7 +89,7 @@ class ClipPool:
 
     def _compose(self, index: int) -> _Kept:
         number = (index * self._world + self._rank) + self._seed * 1_000_003
-        truth = sample_truth(number, LENGTH, "train")
+        truth = sample_truth(number, LENGTH, "train", SIZE, self._cast)
         pixels = ((truth.frames + 1) * 127.5).round().byte()
         return _Kept(pixels, truth.foreground, truth.names, window_starts(truth.names))
 
@@ -111,11 +120,11 @@ def disturb(frames: Tensor, generator: torch.Generator) -> Tensor:
     return frames.mul_(light).add_(tint).addcmul_(grain, 0.05 * noise).clamp_(-1, 1)
 
 
-def held_out_windows(count: int, seed: int = 0) -> list[Batch]:
+def held_out_windows(count: int, cast: Cast = EVERYBODY, seed: int = 0) -> list[Batch]:
     """Return windows of combinations that training never shows, as they are, in batches of one."""
     batches = []
     for index in range(count):
-        truth = sample_truth(seed * 1_000_003 + index, LENGTH, "held-out")
+        truth = sample_truth(seed * 1_000_003 + index, LENGTH, "held-out", SIZE, cast)
         starts = window_starts(truth.names)
         window = truth.part(starts[index % len(starts)], starts[index % len(starts)] + WINDOW)
         batches.append(

@@ -29,6 +29,7 @@ from artv_cli.latents import Latents, Pixels
 from artv_cli.plan import ModelIdentity, RenderPlan, make_plan
 from artv_cli.settings import Settings
 from artv_cli.storyboard import Segment, Storyboard
+from artv_cli.storybook.characters import EVERYBODY, Cast
 
 Kind = Literal["text", "switch", "image", "long"]
 SHARES: Mapping[Kind, float] = {"text": 0.5, "switch": 0.25, "image": 0.25, "long": 0.05}
@@ -64,9 +65,13 @@ def count_stories(segments: int) -> dict[Kind, int]:
 
 
 def draw_stories(
-    segments: int, seed: int, frames_long: int, size: tuple[int, int]
+    segments: int,
+    seed: int,
+    frames_long: int,
+    size: tuple[int, int],
+    cast: Cast = EVERYBODY,
 ) -> Iterator[Story]:
-    """Yield the stories of `segments` segments and the long ones, mixed; `size` is (h, w).
+    """Yield a cast's stories of `segments` segments and the long ones, mixed; `size` is (h, w).
 
     With more segments there are the same stories and others after them.
     """
@@ -75,24 +80,36 @@ def draw_stories(
         (number / counts[kind], kind, number) for kind in counts for number in range(counts[kind])
     )
     for _, kind, number in order:
-        yield draw_story(kind, number, seed, frames_long, size)
+        yield draw_story(kind, number, seed, frames_long, size, cast)
 
 
 def draw_story(
-    kind: Kind, number: int, seed: int, frames_long: int, size: tuple[int, int]
+    kind: Kind,
+    number: int,
+    seed: int,
+    frames_long: int,
+    size: tuple[int, int],
+    cast: Cast = EVERYBODY,
 ) -> Story:
     """Return one story: a pure function of its arguments."""
     digest = hashlib.sha256(f"artv-story-v1 {seed} {kind} {number}".encode()).digest()
     own = int.from_bytes(digest[:5], "big")
     name = f"{kind}-{number}"
     if kind == "switch":
-        truth = find_held_out(own, 3 * WINDOW, size, lambda motions: _switch(motions) is not None)
+        truth = find_held_out(
+            own, 3 * WINDOW, size, lambda motions: _switch(motions) is not None, cast=cast
+        )
         at = _switch([names.motion for names in truth.names]) or 0
         prompts = ((truth.captions[0], WINDOW), (truth.captions[at], WINDOW))
         return Story(name, kind, own, prompts, truth.part(at - WINDOW, at + WINDOW))
     length = WINDOW + 1 if kind == "image" else WINDOW
     truth = find_held_out(
-        own, length, size, lambda motions: len(set(motions)) == 1, at_rest=kind == "long"
+        own,
+        length,
+        size,
+        lambda motions: len(set(motions)) == 1,
+        at_rest=kind == "long",
+        cast=cast,
     )
     if kind == "image":
         image = to_pixels(truth.frames[0])

@@ -33,6 +33,8 @@ from artv_cli.evaluate.verdict import Judge
 from artv_cli.model.folder import ModelFolder, fingerprint
 from artv_cli.plan import ModelIdentity
 from artv_cli.settings import Settings, StaticNoise, flag_settings, sampling
+from artv_cli.storybook.characters import Cast
+from artv_cli.storybook.vocabulary import read_vocabulary
 
 EPOCH = 2  # of the figures: raised when the same frames give others
 AS_IS = "as it is"
@@ -72,6 +74,18 @@ class Evaluation:
     seed: int = 0
     ways: Sequence[Way] = ()
     command: str = "artv evaluate storybook"
+
+    @property
+    def cast(self) -> Cast:
+        """The characters that are asked for: those whom both the model and the judge know."""
+        vocabulary = read_vocabulary(self.model)
+        known = self.judge.cast if vocabulary is None else vocabulary.cast & self.judge.cast
+        if not known:
+            raise UsageError(
+                f"the judge knows none of the characters of {self.model.name}",
+                "Train one for it: python -m artv_cli.evaluate.judge FOLDER --model MODEL",
+            )
+        return known
 
 
 def read_ways(varied: Sequence[str]) -> list[Way]:
@@ -142,7 +156,11 @@ class _Bench:
         total = sum(count_stories(evaluation.segments).values())
         width, height = self._model.size
         stories = draw_stories(
-            evaluation.segments, evaluation.seed, evaluation.frames_long, (height, width)
+            evaluation.segments,
+            evaluation.seed,
+            evaluation.frames_long,
+            (height, width),
+            evaluation.cast,
         )
         for number, story in enumerate(stories, 1):
             record = self._ledger.get(self._key(story))
@@ -210,6 +228,7 @@ def _facts(evaluation: Evaluation, records: Sequence[Record]) -> dict[str, str]:
         "judge": f"fingerprint {evaluation.judge.fingerprint[:16]}; on held-out ground truth: "
         + ", ".join(f"{part} {scores[part]:.1%}" for part in PARTS),
         "stories": f"seed {evaluation.seed}, combinations that were never trained on",
+        "characters": f"{len(evaluation.cast)}: those whom model and judge know",
         "drawn with": "; ".join([*environments]),
         "judged with": f"artv {__version__}, torch {torch.__version__},"
         f" python {platform.python_version()}, {platform.machine()}",

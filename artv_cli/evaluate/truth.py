@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from artv_cli.storybook.captions import caption
-from artv_cli.storybook.characters import CHARACTERS
+from artv_cli.storybook.characters import CHARACTERS, EVERYBODY, Cast
 from artv_cli.storybook.repertoire import MOTIONS, SURROUNDINGS, Motion, motions
 from artv_cli.storybook.scenes import SCENES
 from artv_cli.storybook.script import Script, Split, sample_script
@@ -77,9 +77,15 @@ class Truth:
         )
 
 
-def sample_truth(seed: int, length: int, split: Split, size: tuple[int, int] = SIZE) -> Truth:
+def sample_truth(
+    seed: int,
+    length: int,
+    split: Split,
+    size: tuple[int, int] = SIZE,
+    cast: Cast = EVERYBODY,
+) -> Truth:
     """Return the ground truth of a clip of `size` (h, w): a pure function of its arguments."""
-    script = _script(seed, length, split)
+    script = _script(seed, length, split, cast)
     clip = compose(script, seed, size)
     differs = (clip.frames - clip.background).abs().amax(1, keepdim=True) > VISIBLE
     return Truth(
@@ -91,8 +97,8 @@ def sample_truth(seed: int, length: int, split: Split, size: tuple[int, int] = S
     )
 
 
-def _script(seed: int, length: int, split: Split) -> Script:
-    return replace(sample_script(seed, length, split), companion=None, together=False)
+def _script(seed: int, length: int, split: Split, cast: Cast) -> Script:
+    return replace(sample_script(seed, length, split, cast), companion=None, together=False)
 
 
 def _at_rest(script: Script) -> bool:
@@ -105,6 +111,7 @@ def find_held_out(
     size: tuple[int, int],
     suits: Callable[[tuple[str, ...]], bool],
     at_rest: bool = False,
+    cast: Cast = EVERYBODY,
 ) -> Truth:
     """Return the first clip from `seed` on of combinations never trained on, whose motions suit.
 
@@ -112,9 +119,9 @@ def find_held_out(
     With `at_rest` its background holds still.
     """
     for candidate in itertools.count(seed * _STRIDE):
-        script = _script(candidate, length, "held-out")
+        script = _script(candidate, length, "held-out", cast)
         if suits(script.motions) and (_at_rest(script) or not at_rest):
-            truth = sample_truth(candidate, length, "held-out", size)
+            truth = sample_truth(candidate, length, "held-out", size, cast)
             if says_where(truth.captions[0], script.scene):
                 return truth
     raise AssertionError("a count never ends")

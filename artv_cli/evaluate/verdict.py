@@ -22,6 +22,7 @@ from artv_cli.errors import ModelError
 from artv_cli.evaluate.network import JudgeNetwork
 from artv_cli.evaluate.truth import CLASSES, PARTS, Names, Part
 from artv_cli.files.durable import commit, make_folder
+from artv_cli.storybook.characters import Cast
 from artv_cli.storybook.world import SIZE, world_digest
 
 WEIGHTS, CONFIG = "judge.safetensors", "judge.json"
@@ -34,6 +35,11 @@ class Judge(Protocol):
     @property
     def fingerprint(self) -> str:
         """Digest of everything that decides a verdict."""
+        ...
+
+    @property
+    def cast(self) -> Cast:
+        """The characters that it can tell apart."""
         ...
 
     @property
@@ -54,9 +60,14 @@ class TrainedJudge:
     """Judges by a network; fulfils `Judge`."""
 
     def __init__(
-        self, network: JudgeNetwork, scores: Mapping[Part, float], fingerprint: str
+        self,
+        network: JudgeNetwork,
+        cast: Cast,
+        scores: Mapping[Part, float],
+        fingerprint: str,
     ) -> None:
         self.network = network.eval()
+        self.cast = cast
         self.scores = scores
         self.fingerprint = fingerprint
 
@@ -77,7 +88,7 @@ class TrainedJudge:
 def save_judge(
     folder: Path, weights: Mapping[str, Tensor], width: int, facts: Mapping[str, Any]
 ) -> None:
-    """Write a judge, each file whole or not at all; `facts` hold its `scores`."""
+    """Write a judge, each file whole or not at all; `facts` hold its `cast` and its `scores`."""
     make_folder(folder)
     config = {"world": world_digest(), "classes": CLASSES, "width": width, **facts}
     half = {name: weight.half().contiguous() for name, weight in weights.items()}
@@ -102,6 +113,7 @@ def load_judge(folder: Path) -> TrainedJudge:
                 f"the judge in {folder} knows another world than this one",
                 "Train one in an empty folder.",
             )
+        cast = frozenset(map(str, facts["cast"]))
         network = JudgeNetwork(count_classes(), facts["width"])
         network.load_state_dict({name: w.float() for name, w in load(weights).items()})
         scores = {part: float(facts["scores"][part]) for part in PARTS}
@@ -110,7 +122,7 @@ def load_judge(folder: Path) -> TrainedJudge:
             f"the judge in {folder} cannot be read: {str(error).splitlines()[0]}",
             "Train one in an empty folder.",
         ) from None
-    return TrainedJudge(network, scores, hashlib.sha256(config + weights).hexdigest())
+    return TrainedJudge(network, cast, scores, hashlib.sha256(config + weights).hexdigest())
 
 
 def count_classes() -> dict[Part, int]:

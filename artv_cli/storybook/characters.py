@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from artv_cli.storybook.scenes import Medium
 
 Facing = Literal["left", "right", "front", "up-right"]
 Gait = Literal["walk", "hop", "drive", "ride", "fly", "float", "swim", "sail", "slide", "crawl"]
 
+Cast: TypeAlias = frozenset[str]  # names of characters
 BIG, LITTLE = 1.06, 0.94  # sizes from which on, and up to which, a character is called so
 
 
@@ -129,3 +130,13 @@ _CHARACTERS = (
 )
 
 CHARACTERS: dict[str, Character] = {character.name: character for character in _CHARACTERS}
+
+EVERYBODY: Cast = frozenset(CHARACTERS)
+
+# Those of a plain build, or of colours that nobody else has: as many as a model that is trained on
+# two CPU cores learns to draw.
+PLAIN: Cast = frozenset(
+    "cat dog horse rabbit elephant penguin turtle cow pig sheep chick tiger giraffe bear panda lion"
+    " frog fox robot ghost snowman pumpkin car bus train tractor duck dragon butterfly bird bee"
+    " helicopter airplane balloon rocket ufo sailboat whale fish octopus".split()
+)

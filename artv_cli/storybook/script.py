@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from artv_cli.storybook.characters import CHARACTERS
+from artv_cli.storybook.characters import CHARACTERS, EVERYBODY, Cast
 from artv_cli.storybook.repertoire import (
     SURROUNDINGS,
     Motion,
@@ -44,9 +44,11 @@ class Script:
 
 
 @cache
-def _combinations(split: Split) -> dict[str, tuple[tuple[str, tuple[Motion, ...]], ...]]:
-    """Return for each character its scenes, with the motions there that belong to a split."""
-    return {c: places for c in CHARACTERS if (places := _places(c, split))}
+def _combinations(
+    split: Split, cast: Cast
+) -> dict[str, tuple[tuple[str, tuple[Motion, ...]], ...]]:
+    """Return for each of a cast its scenes, with the motions there that belong to a split."""
+    return {c: places for c in CHARACTERS if c in cast and (places := _places(c, split))}
 
 
 def _places(character: str, split: Split) -> tuple[tuple[str, tuple[Motion, ...]], ...]:
@@ -58,18 +60,18 @@ def _places(character: str, split: Split) -> tuple[tuple[str, tuple[Motion, ...]
     return tuple((scene, possible) for scene, possible in places if possible)
 
 
-def sample_script(seed: int, length: int, split: Split = "train") -> Script:
-    """Draw who does what where in `length` frames: characters uniformly, then scene, motions.
+def sample_script(seed: int, length: int, split: Split = "train", cast: Cast = EVERYBODY) -> Script:
+    """Draw who does what where in `length` frames: uniformly of a cast, then scene, motions.
 
     A scene in which few live is drawn more often by those, or hardly a clip would show it. Half of
     the clips of six frames or more change their motion somewhere in the middle. A fifth has a
     second character, a fifth has weather, and a fifth of the journeys another pace.
     """
     rng = random.Random(f"script {seed}")
-    combinations = _combinations(split)
+    combinations = _combinations(split, cast)
     character = rng.choice(list(combinations))
     places = combinations[character]
-    scene, possible = rng.choices(places, [_rarity(scene) for scene, _ in places])[0]
+    scene, possible = rng.choices(places, [_rarity(scene, cast) for scene, _ in places])[0]
     first = _pick(possible, rng)
     others = [motion for motion in possible if motion != first and _may_follow(motion, first)]
     switch = length
@@ -77,7 +79,7 @@ def sample_script(seed: int, length: int, split: Split = "train") -> Script:
         switch = rng.randint(length // 3, length - length // 3)
     second = _pick(others, rng) if switch < length else first
     told = {first, second}
-    companion, together = _company(character, scene, told, split, rng)
+    companion, together = _company(character, scene, told, split, cast, rng)
     weather = None
     if not told & SURROUNDINGS and SCENES[scene].weathers and rng.random() < 0.33:
         weather = rng.choice(SCENES[scene].weathers)
@@ -89,9 +91,9 @@ def sample_script(seed: int, length: int, split: Split = "train") -> Script:
 
 
 @cache
-def _rarity(scene: str) -> float:
+def _rarity(scene: str, cast: Cast) -> float:
     """Return the weight of a scene among those of a character."""
-    inhabitants = sum(medium(character, scene) is not None for character in CHARACTERS)
+    inhabitants = sum(medium(character, scene) is not None for character in cast)
     return 1 / math.sqrt(inhabitants)
 
 
@@ -107,7 +109,7 @@ def _may_follow(motion: Motion, first: Motion) -> bool:
 
 
 def _company(
-    character: str, scene: str, told: set[Motion], split: Split, rng: random.Random
+    character: str, scene: str, told: set[Motion], split: Split, cast: Cast, rng: random.Random
 ) -> tuple[str | None, bool]:
     """Draw a companion in a fifth of the clips; what it does belongs to the split as well."""
     if rng.random() >= 0.2:
@@ -117,7 +119,8 @@ def _company(
     there = [
         companion
         for companion in companions(character, scene)
-        if deeds <= set(motions(companion, scene))
+        if companion in cast
+        and deeds <= set(motions(companion, scene))
         and not any(held_out(companion, deed, scene) for deed in deeds if split == "train")
     ]
     return (rng.choice(there), together) if there else (None, False)

@@ -7,15 +7,16 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from artv_cli.storybook.captions import MAX_WORDS
-from artv_cli.storybook.vocabulary import KNOWN_WORDS
+from artv_cli.storybook.characters import EVERYBODY, Cast
+from artv_cli.storybook.vocabulary import words_of
 
 START, END, PAD, UNKNOWN = "<start>", "<end>", "<pad>", "<unknown>"
 MAX_TOKENS = 1 + MAX_WORDS + 1  # with start and end
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer over `KNOWN_WORDS`; letters' case and punctuation do not count."""
-    words = [PAD, START, END, UNKNOWN, *sorted(KNOWN_WORDS)]
+def build_tokenizer(cast: Cast = EVERYBODY) -> PreTrainedTokenizerFast:
+    """Return a tokenizer over a cast's words; letters' case and punctuation do not count."""
+    words = [PAD, START, END, UNKNOWN, *sorted(words_of(cast))]
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from artv_cli.model.folder import ModelFolder
 from artv_cli.model.repository import read_json
 from artv_cli.storybook import sayings
-from artv_cli.storybook.characters import CHARACTERS
+from artv_cli.storybook.characters import CHARACTERS, EVERYBODY, Cast
 from artv_cli.storybook.scenes import SCENES
 from artv_cli.storybook.verbs import all_forms
 from artv_cli.wording import shown
@@ -22,7 +22,8 @@ from artv_cli.wording import shown
 _SMALL_WORDS = "a an and the there is are on away camera"
 
 
-def _vocabulary() -> frozenset[str]:
+def words_of(cast: Cast) -> frozenset[str]:
+    """Return all words that clips of a cast are told in."""
     texts = [*all_forms(), _SMALL_WORDS, *sayings.UPWARD, *sayings.DOWNWARD]
     texts += [*sayings.PRONOUNS, *sayings.PLURALS, *sayings.THEN, *sayings.WHILE]
     texts += [*sayings.BESIDE, *sayings.PAST]
@@ -31,12 +32,12 @@ def _vocabulary() -> frozenset[str]:
     texts += [text for group in sayings.OPENINGS.values() for text in group]
     for scene in SCENES.values():
         texts += scene.phrases + scene.along
-    for character in CHARACTERS.values():
-        texts += character.words + character.colours
+    for name in cast:
+        texts += CHARACTERS[name].words + CHARACTERS[name].colours
     return frozenset(word for text in texts for word in re.findall(r"[a-z]+", text))
 
 
-KNOWN_WORDS: frozenset[str] = _vocabulary()
+KNOWN_WORDS: frozenset[str] = words_of(EVERYBODY)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Vocabulary:
     def knows(self, text: str) -> bool:
         """Tell whether it knows every word of a text."""
         return self.words.issuperset(_said(text))
+
+    @property
+    def cast(self) -> Cast:
+        """The characters whose names it knows."""
+        return frozenset(name for name in CHARACTERS if self.knows(name))
 
     def unknown(self, prompt: str) -> list[tuple[str, tuple[str, ...]]]:
         """Return the words of a prompt that it does not know, each with up to three known ones."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from artv_cli.storybook.camera import View, daylight, extent, film, lit, pans, views
 from artv_cli.storybook.captions import say
+from artv_cli.storybook.characters import EVERYBODY, Cast
 from artv_cli.storybook.motion import Pose, poses
 from artv_cli.storybook.puppets import draw, shadows
 from artv_cli.storybook.scenery import background
@@ -46,10 +47,14 @@ class Clip:
 
 
 def sample_clip(
-    seed: int, length: int, size: tuple[int, int] = SIZE, split: Split = "train"
+    seed: int,
+    length: int,
+    size: tuple[int, int] = SIZE,
+    split: Split = "train",
+    cast: Cast = EVERYBODY,
 ) -> Clip:
     """Return the clip of a seed: `length` frames of `size` (h, w) at 8 frames a second."""
-    return compose(sample_script(seed, length, split), seed, size)
+    return compose(sample_script(seed, length, split, cast), seed, size)
 
 
 @cache

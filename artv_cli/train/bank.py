@@ -31,6 +31,7 @@ from torch import Tensor
 from artv_cli.errors import UsageError
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.captions import Random, say
+from artv_cli.storybook.characters import EVERYBODY, Cast
 from artv_cli.storybook.script import Script
 from artv_cli.storybook.world import sample_clip, world_digest
 from artv_cli.train.composition import composed
@@ -50,27 +51,29 @@ def build_bank(
     shard: int = 50,
     report: Report = print,
     *,
+    cast: Cast = EVERYBODY,
     seconds: float = math.inf,
     workers: int = 0,
 ) -> bool:
-    """Encode clips `seed`, `seed + 1`, … of `length` frames into `out`; tell whether all are there.
+    """Encode clips `seed`, `seed + 1`, … of a cast into `out`; tell whether all are there.
 
-    Shards that stand there are kept; no new one is begun after `seconds`. Processes that a launcher
-    started share the shards, and each has `workers` more that compose its clips. The number of
-    clips is rounded up to whole shards, so that a bank can be enlarged later. Raises UsageError
-    where `out` holds a bank of another world, VAE, length, seed or shard size.
+    Each has `length` frames. Shards that stand there are kept; no new one is begun after `seconds`.
+    Processes that a launcher started share the shards, and each has `workers` more that compose
+    its clips. The number of clips is rounded up to whole shards, so that a bank can be enlarged
+    later. Raises UsageError where `out` holds a bank of another world, cast, VAE, length, seed or
+    shard size.
     """
     rank, size = join()
     if rank == 0:
         out.mkdir(parents=True, exist_ok=True)
-        made_from = {"world": world_digest(), "vae": fingerprint(vae)}
+        made_from = {"world": world_digest(), "cast": sorted(cast), "vae": fingerprint(vae)}
         _claim(out, {"length": length, "seed": seed, "shard": shard, **made_from})
     wait()
     files = [out / f"clips-{index:05}.safetensors" for index in range(math.ceil(clips / shard))]
     missing = [i for i, file in enumerate(files) if i % size == rank and not file.exists()]
     numbers = [seed + index * shard + place for index in missing for place in range(shard)]
     start = time.monotonic()
-    with closing(composed(partial(_arrays, length), numbers, workers)) as made:
+    with closing(composed(partial(_arrays, length, cast), numbers, workers)) as made:
         for count, index in enumerate(missing, 1):
             if time.monotonic() - start >= seconds:
                 break
@@ -105,8 +108,8 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def _arrays(length: int, seed: int) -> tuple[np.ndarray, Script]:
-    clip = sample_clip(seed, length)
+def _arrays(length: int, cast: Cast, seed: int) -> tuple[np.ndarray, Script]:
+    clip = sample_clip(seed, length, cast=cast)
     return clip.frames.numpy(), clip.script
 
 

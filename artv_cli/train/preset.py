@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from artv_cli.storybook.characters import EVERYBODY, PLAIN, Cast
 from artv_cli.train.budget import Budget
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.storybook import RECIPE, SMALL, NetworkSizes, UNetSize
@@ -16,16 +17,17 @@ from artv_cli.train.vae import VaeRecipe
 class Preset:
     """How large each piece is, how long it is trained, and where.
 
-    `vae` is trained for `vae_budget`; the bank holds `clips` clips of `length` frames, `shard` of
-    them a file; the networks have `networks` sizes and are trained by `recipe`, `compiled` or not.
-    Clips are composed by `workers` processes (0: by the one that trains), shared out over those
-    that a launcher started.
+    `vae` is trained for `vae_budget` on the whole world; the bank holds `clips` clips of `length`
+    frames that show the `cast`, `shard` of them a file; the networks have `networks` sizes and are
+    trained by `recipe`, `compiled` or not. Clips are composed by `workers` processes (0: by the one
+    that trains), shared out over those that a launcher started.
     """
 
     name: str
     place: Literal["cpu", "card"]
     vae: VaeRecipe
     vae_budget: Budget
+    cast: Cast = EVERYBODY
     clips: int
     length: int
     shard: int = 50
@@ -40,6 +42,7 @@ CPU = Preset(
     place="cpu",
     vae=VaeRecipe(),
     vae_budget=Budget(seconds=34 * 60),
+    cast=PLAIN,
     clips=5000,
     length=12,
     networks=SMALL,

@@ -20,6 +20,7 @@ from artv_cli.model.folder import ModelFolder, Preferences
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.model.weights import Model, load_model, save_model
 from artv_cli.settings import Guidance, Sampling
+from artv_cli.storybook.characters import EVERYBODY, Cast
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
 from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Trainer
@@ -83,10 +84,15 @@ class NetworkSizes:
 SMALL = NetworkSizes()
 
 
-def build_learner(latent_channels: int = 4, seed: int = 0, sizes: NetworkSizes = SMALL) -> Learner:
-    """Return fresh networks of the embedded model, and a text encoder of random weights."""
+def build_learner(
+    latent_channels: int = 4, seed: int = 0, sizes: NetworkSizes = SMALL, cast: Cast = EVERYBODY
+) -> Learner:
+    """Return fresh networks of the embedded model, and a text encoder of random weights.
+
+    It has a word for everything that clips of the `cast` show.
+    """
     torch.manual_seed(seed)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(cast)
     text = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),

@@ -149,6 +149,7 @@ class StorybookSession:
             self.preset.clips,
             self.preset.length,
             shard=self.preset.shard,
+            cast=self.preset.cast,
             report=lambda told: self._say(f"bank: {told}"),
             seconds=self._left,
             workers=self._workers,
@@ -171,7 +172,7 @@ class StorybookSession:
         )
 
     def _learner(self, latent_channels: int) -> Learner:
-        learner = build_learner(latent_channels, sizes=self.preset.networks)
+        learner = build_learner(latent_channels, sizes=self.preset.networks, cast=self.preset.cast)
         if self.base is not None:
             take_over(learner, self.base)
         return learner

@@ -246,10 +246,10 @@ def test_another_schedule_or_prediction_is_refused(folder: Path, change: dict[st
 
 def test_a_model_cut_into_small_files_is_the_same_model(pristine: Path, tmp_path: Path) -> None:
     model, preferences = load(pristine), find_model(str(pristine)).preferences
-    save_model(tmp_path / "cut", model, preferences, shard_bytes=400_000)
+    save_model(tmp_path / "cut", model, preferences, shard_bytes=600_000)
     files = list((tmp_path / "cut").rglob("*.safetensors"))
     assert len(list((tmp_path / "cut" / "dynamic").glob("*.safetensors"))) > 1
-    assert max(file.stat().st_size for file in files) < 450_000
+    assert max(file.stat().st_size for file in files) < 650_000
     again = load(tmp_path / "cut")
     for name, weight in model.networks.state_dict().items():
         assert torch.equal(weight, again.networks.state_dict()[name]), name

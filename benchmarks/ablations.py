@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -29,6 +29,7 @@ from artv_cli.artv_engine import load_engine
 from artv_cli.evaluate.report import Report
 from artv_cli.evaluate.storybook import Evaluation, evaluate, read_ways
 from artv_cli.evaluate.verdict import Judge, load_judge
+from artv_cli.model.anchor import AnchorTransformer
 from artv_cli.model.artv import ArtV
 from artv_cli.model.folder import ModelFolder, Preferences, find_model
 from artv_cli.model.weights import load_model
@@ -78,7 +79,7 @@ def without_mask(networks: ArtV) -> None:
 def without_anchor(networks: ArtV) -> None:
     """Silence the anchor's transformers, as they were before any training."""
     for network in (networks.dynamic, networks.mask):
-        for transformer in network.anchor.transformers:
+        for transformer in cast(list[AnchorTransformer], network.anchor.transformers):
             nn.init.zeros_(transformer.proj_out.weight)
             nn.init.zeros_(transformer.proj_out.bias)
         network.anchor.requires_grad_(False)

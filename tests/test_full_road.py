@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -35,8 +36,9 @@ def test_decibels_are_those_of_the_mean_squared_error() -> None:
 
 @pytest.mark.slow
 def test_the_road_from_base_weights_to_a_story_holds(tmp_path: Path) -> None:
-    tiny_base(tmp_path / "base")
     # A random autoencoder has hardly any pictures to tell apart.
+    channels = json.loads((EMBEDDED / "vae" / "config.json").read_text())["latent_channels"]
+    tiny_base(tmp_path / "base", unet={"in_channels": channels, "out_channels": channels})
     shutil.copytree(EMBEDDED / "vae", tmp_path / "base" / "vae", dirs_exist_ok=True)
     road = Road(base=tmp_path / "base", out=tmp_path, overfit_steps=300)
     measured = road.go()

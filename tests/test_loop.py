@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,7 +20,7 @@ from torch import Tensor
 
 import artv_cli.train.checkpoint as checkpoint
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, StorageError, UsageError
+from artv_cli.errors import ArtvError, Interrupted, StorageError, UsageError
 from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.recipe import Recipe
@@ -117,6 +118,45 @@ def test_a_killed_training_goes_on_from_its_last_state(
     assert resumed.step == 3
     resumed.run(report=quiet)
     assert_same(resumed, whole)
+
+
+def asked_at(training: Trainer, step: int, times: int = 1) -> None:
+    """Have this process interrupted in the middle of a step."""
+    whole_step = training.train_step
+
+    def train_step() -> Tensor:
+        if training.step == step - 1:
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+        return whole_step()
+
+    training.train_step = train_step  # type: ignore[method-assign]
+
+
+def test_asked_to_stop_a_training_saves_the_step_it_is_at(tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole")
+    whole.run(report=quiet)
+
+    looked: list[int] = []
+    stopped = trainer(tmp_path / "stopped")
+    asked_at(stopped, 2)
+    with pytest.raises(Interrupted, match="stopped after step 2, which .*state.safetensors holds"):
+        stopped.run(report=quiet, after_step=lambda: looked.append(stopped.step))
+    assert looked == [1], "what is drawn and measured would keep them waiting"
+
+    resumed = trainer(tmp_path / "stopped", seed=9)
+    assert resumed.step == 2
+    resumed.run(report=quiet)
+    assert_same(resumed, whole)
+
+
+def test_asked_twice_a_training_stops_at_once(tmp_path: Path) -> None:
+    training = trainer(tmp_path)
+    asked_at(training, 2, times=2)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        training.run(report=quiet)
+    assert caught.type is KeyboardInterrupt
+    assert training.step == 1 and not (tmp_path / "state.safetensors").exists()
 
 
 def test_a_finished_training_does_nothing_more(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from artv_cli.cli import app
 from artv_cli.engine import FrameRequest
 from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model, save_model
+from artv_cli.train.loop import Trainer
 from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
 from artv_cli.train.training_recipe import load_training_recipe
@@ -130,6 +133,44 @@ def test_a_stopped_run_goes_on_to_the_same_bits(studio: Path, finished: Path) ->
     assert (told["step"], told["samples"]) == (4, 8)
     assert same(studio / "stopped" / "state.safetensors", finished / "state.safetensors")
     assert find_model(told["model"]).fingerprint == find_model(str(finished / "model")).fingerprint
+
+
+def failing_at(step: int, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None]) -> None:
+    whole_step = Trainer.train_step
+
+    def train_step(self: Trainer) -> torch.Tensor:
+        if self.step == step - 1:
+            fail()
+        return whole_step(self)
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+
+
+def test_interrupted_a_run_keeps_its_step_and_says_how_to_go_on(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        failing_at(3, patch, lambda: os.kill(os.getpid(), signal.SIGINT))
+        result = run(studio, "asked", code=130)
+    assert "stopped after step 3" in result.stderr and "To go on:\n  artv " in result.stderr
+    assert "frame" not in result.stderr and not (studio / "asked" / "model").exists()
+    run(studio, "asked")
+    assert same(studio / "asked" / "state.safetensors", finished / "state.safetensors")
+
+
+def test_where_memory_is_short_the_recipe_is_what_to_change(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    failing_at(1, monkeypatch, fail)
+    recipe = variant(studio, "large.yaml", checkpoint_activations="true")
+    told = " ".join(run(studio, "large", recipe=recipe, code=1).stderr.split())
+    assert "no memory left: CUDA out of memory. Tried to allocate 2 GiB." in told
+    assert "Set pass_size: 1, ema_on: cpu, precision: bf16 in the recipe" in told
+    assert "`lora: {rank: 16}`" in told
+    assert "--offload" not in told and "frames" not in told
 
 
 def test_a_finished_run_says_where_its_model_is(studio: Path, finished: Path) -> None:

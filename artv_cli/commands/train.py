@@ -40,25 +40,28 @@ def train(
     artv train recipe.yaml --out runs/mine
     artv train recipe.yaml --out runs/mine --minutes 60
 
-    On several cards: accelerate launch -m artv_cli train recipe.yaml. A training
-    that was stopped goes on when the same command is run again; its model folder
-    is DIR/model, for artv story --model.
+    On several cards: accelerate launch -m artv_cli train recipe.yaml. Ctrl-C stops
+    after the step at hand, state kept; a second one at once. A training that was
+    stopped goes on when the same command is run again; its model folder is
+    DIR/model, for artv story --model.
     """
     from artv_cli.train.training_recipe import load_training_recipe
 
     asked = load_training_recipe(recipe)
-    from artv_cli.train.session import Session  # torch comes with it
+    from artv_cli.train.device_memory import memory_told  # torch comes with it
+    from artv_cli.train.session import Session
 
     is_first = os.environ.get("RANK", "0") == "0"
     talker = Talk(quiet=talk.quiet or not is_first)
-    session = Session(
-        asked,
-        out or Path("runs") / recipe.stem,
-        device=device,
-        samples=samples,
-        say=talker.say,
-    )
-    outcome = session.run(math.inf if minutes is None else minutes * 60)
+    with memory_told(asked):
+        session = Session(
+            asked,
+            out or Path("runs") / recipe.stem,
+            device=device,
+            samples=samples,
+            say=talker.say,
+        )
+        outcome = session.run(math.inf if minutes is None else minutes * 60)
     if not is_first:
         return
     if talk.json:

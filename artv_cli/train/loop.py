@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, UsageError
+from artv_cli.errors import ArtvError, Interrupted, UsageError
 from artv_cli.files.output import storage_errors
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
@@ -37,6 +37,7 @@ from artv_cli.train.examples import (
     gather_examples,
     pick_frames,
 )
+from artv_cli.train.interruption import Interruption
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.recipe import Recipe
@@ -121,23 +122,37 @@ class Trainer:
     ) -> None:
         """Train until the recipe's samples are seen or `seconds` have passed, then save.
 
-        `report` hears, in the first process, each row of the log.
+        `report` hears, in the first process, each row of the log. A signal to any process stops
+        all after the same step; when they have saved, each raises Interrupted.
         """
-        started, saved = time.monotonic(), 0.0
+        with Interruption() as interruption:
+            self._take_steps(seconds, report, after_step, interruption)
+            self.save()
+        if agree(float(interruption.is_asked), self.device):
+            raise Interrupted(f"stopped after step {self.step}, which {self._state} holds")
+
+    def _take_steps(
+        self,
+        seconds: float,
+        report: Callable[[Row], None],
+        after_step: Callable[[], None],
+        interruption: Interruption,
+    ) -> None:
+        started, spent, saved = time.monotonic(), 0.0, 0.0
         window: list[Tensor] = []
-        while self.samples < self.recipe.samples:
-            spent = agree(time.monotonic() - started, self.device)
-            if spent >= seconds:
-                break
+        while self.samples < self.recipe.samples and spent < seconds:
             window.append(self.train_step())
+            since = time.monotonic() - started
+            spent = agree(math.inf if interruption.is_asked else since, self.device)
             if self.step % self.recipe.log_interval == 0:
-                self.note(self._row(window, time.monotonic() - started), report)
+                self.note(self._row(window, since), report)
                 window.clear()
+            if spent == math.inf:
+                break
             after_step()
             if spent - saved >= self.recipe.checkpoint_seconds:
                 self.save()
                 saved = spent
-        self.save()
 
     def train_step(self) -> Tensor:
         """Take one optimiser step; return (loss, mean mask) of this process as a tensor (2,)."""

@@ -23,7 +23,7 @@ from accelerate.utils import is_tensorboard_available
 from PIL import Image
 
 from artv_cli.console import duration
-from artv_cli.errors import UsageError
+from artv_cli.errors import Interrupted, UsageError
 from artv_cli.files.output import replacing, storage_errors
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import Model, load_model
@@ -124,12 +124,19 @@ class Session:
         )
 
     def run(self, seconds: float = math.inf) -> Outcome:
-        """Train for at most `seconds`, save, and write the model. Every process must call, once."""
+        """Train for at most `seconds`, save, and write the model. Every process must call, once.
+
+        Raises Interrupted once the state is saved where a signal came before the model's turn.
+        """
+        trainer = self.trainer
         with self._alone, closing(self.clips), closing(self.held_out):
-            self.trainer.run(seconds, self._report, self._look)
-            trainer = self.trainer
-            model = self._export() if trainer.step else None
-            self.accelerator.wait_for_everyone()
+            try:
+                trainer.run(seconds, self._report, self._look)
+                model = self._export() if trainer.step else None
+                self.accelerator.wait_for_everyone()
+            except Interrupted:
+                self.accelerator.end_training()
+                raise
             self.accelerator.end_training()
             return Outcome(trainer.step, trainer.samples, model)
 

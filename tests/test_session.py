@@ -261,6 +261,23 @@ def test_a_state_is_not_gone_on_with_by_another_recipe(
     assert f"it began with another {name}" in run(studio, "whole", recipe=recipe, code=2).stderr
 
 
+def test_latents_of_another_autoencoder_are_not_trained_on(studio: Path) -> None:
+    told = {"vae": "another", "shape": [4, 8, 8]}
+    more = {}
+    for key in CLIPS:
+        more[f"{key}.latents.safetensors"] = b"never read"
+        more[f"{key}.json"] = json.dumps({"frames": 6, "latents": told}).encode()
+    write_shards(studio / "foreign", CLIPS, more=more)
+    quick = {"samples": "2", "sheets": "{every: 0}"}
+    result = run(studio, "foreign-run", recipe=variant(studio, "f.yaml", data="foreign", **quick))
+    said = " ".join(result.stderr.split())
+    assert said.count("the latents of 6 of 6 clips are of another autoencoder") == 1
+    assert "skipped" not in said
+    run(studio, "own-run", recipe=variant(studio, "own.yaml", **quick))
+    own, foreign = (load_file(studio / f / "state.safetensors") for f in ("own-run", "foreign-run"))
+    assert all(torch.equal(own[name], foreign[name]) for name in own)
+
+
 def test_a_card_is_not_chosen_by_name(studio: Path) -> None:
     result = run(studio, "card", "--device", "cuda:7", code=2)
     assert "--device cuda:7 cannot be trained on by name" in result.stderr

@@ -36,7 +36,7 @@ from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.parallel import accelerator_for, is_sharded
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import LORA, MODEL, alone, require_own
-from artv_cli.train.shards import Sample, find_samples, split
+from artv_cli.train.shards import Make, Sample, find_samples, split, with_latents_of
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model
 from artv_cli.train.training_recipe import TrainingRecipe
@@ -104,8 +104,12 @@ class Session:
         self._model = self._load()
         learner = Learner(self._model.networks, self._model.text).to(self.accelerator.device)
         encoder = Encoder(self._model.vae.to(self.accelerator.device), self.size, self._is_half)
-        self.clips = VideoClips(train, encoder, recipe.workers, self._skip)
-        self.held_out = VideoClips(held_out, encoder, recipe.workers, self._skip)
+        make = Make(self.base.vae_fingerprint, encoder.shape)
+        usable, notes = with_latents_of(make, [*train, *held_out])
+        for note in notes:
+            self._say(note)
+        self.clips = VideoClips(usable[: len(train)], encoder, recipe.workers, self._skip)
+        self.held_out = VideoClips(usable[len(train) :], encoder, recipe.workers, self._skip)
         self.trainer = Trainer(
             learner,
             self.clips,

@@ -213,7 +213,7 @@ class Session:
     def _export(self) -> Path:
         """Write the model folder with the averaged weights, and the matrices by themselves."""
         weights = {
-            name.removeprefix("networks."): whole(weight).cpu()
+            name.removeprefix("networks."): whole(weight)
             for name, weight in self.trainer.average.weights.items()
         }
         path = self.out / MODEL

@@ -195,20 +195,21 @@ class Trainer:
     def measure(self, clips: Clips, count: int) -> float:
         """Return the mean loss of `count` examples of other clips, always the same ones.
 
-        No condition is dropped; each process takes its share, at least one example.
+        No condition is dropped. Each process takes its share; where it is one short, an example is
+        taken again and does not count: spread weights are gathered by all processes together.
         """
         size = self.recipe.batch_size // self.world // self.passes
-        numbers = range(self.rank, max(count, self.world), self.world)
+        numbers = range(self.rank, math.ceil(count / self.world) * self.world, self.world)
         losses = []
         for start in range(0, len(numbers), size):
-            rngs = [np.random.default_rng((self.recipe.seed, n)) for n in numbers[start:][:size]]
-            picks = [
-                pick_frames(clips, n % len(clips), NO_DROPS, rng)
-                for n, rng in zip(numbers[start:], rngs, strict=False)
-            ]
+            here = [n % count for n in numbers[start : start + size]]
+            rngs = [np.random.default_rng((self.recipe.seed, n)) for n in here]
+            pairs = zip(here, rngs, strict=True)
+            picks = [pick_frames(clips, n % len(clips), NO_DROPS, rng) for n, rng in pairs]
             losses.append(self._losses(gather_examples(clips, picks, NO_DROPS, rngs), rngs)[0])
-        mean = torch.cat(losses).mean()
-        return float(self.accelerator.reduce(mean, "mean"))
+        counted = torch.tensor([n < count for n in numbers], device=self.device)
+        total = (torch.cat(losses) * counted).sum()
+        return float(self.accelerator.reduce(total, "sum")) / count
 
     def save(self) -> None:
         """Write the state, whole or not at all; every process must call."""

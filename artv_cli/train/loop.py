@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, Interrupted, UsageError
+from artv_cli.errors import ArtvError, Interrupted
 from artv_cli.files.output import storage_errors
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
@@ -94,7 +94,7 @@ class Trainer:
         self.accelerator = accelerator or accelerator_for(where)
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
-        self.passes = _passes(recipe, self.world)
+        self.passes = recipe.passes(self.world)
         if not self.accelerator.is_fsdp2:  # which shards plain memory alone
             learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(
@@ -292,16 +292,3 @@ class Trainer:
             "mask": round(mask, 4),
             "seconds": round(seconds, 1),
         }
-
-
-def _passes(recipe: Recipe, processes: int) -> int:
-    """Return in how many passes a process takes its share of a batch; UsageError if it cannot."""
-    share, rest = divmod(recipe.batch_size, processes)
-    size = share if recipe.pass_size is None else min(recipe.pass_size, share)
-    if rest or not size or share % size:
-        raise UsageError(
-            f"a batch of {recipe.batch_size} cannot be shared by {processes} processes"
-            + ("" if recipe.pass_size is None else f" in passes of {recipe.pass_size}"),
-            "Make the batch a multiple of the number of processes times the size of a pass.",
-        )
-    return share // size

@@ -16,14 +16,13 @@ from artv_cli.diffusion.guidance import Branch, guidance_branches
 from artv_cli.diffusion.noise import AUGMENTATION, INITIAL, augment, gaussian, step_noise
 from artv_cli.diffusion.sampler import initial_state, sample
 from artv_cli.engine import FrameRequest, Watch
-from artv_cli.errors import UsageError
 from artv_cli.latents import Dtype, Latents, Pixels
 from artv_cli.machine import environment, free_memory, resolve_device
 from artv_cli.model.adapter import REFERENCE_COUNT
 from artv_cli.model.artv import Conditions, PreparedText, stack
 from artv_cli.model.codec import decode_latents, downsampling, encode_images
 from artv_cli.model.folder import ModelFolder, fingerprint
-from artv_cli.model.memory import Demand, shortage
+from artv_cli.model.memory import Demand, require_memory
 from artv_cli.model.offload import offload as offload_parts
 from artv_cli.model.weights import Model, load_model
 from artv_cli.settings import Offload
@@ -52,9 +51,8 @@ def load_engine(
     if device == "cpu" and offload != "none":
         warn("--offload does nothing on a cpu: the networks are in main memory as it is")
         offload = "none"
-    _require_memory(
-        Demand(folder, size or folder.preferences.size, dtype, offload, variant), device, warn
-    )
+    demand = Demand(folder, size or folder.preferences.size, dtype, offload, variant)
+    require_memory(demand, device, free_memory(device), warn)
     waits = offload != "none"
     model = load_model(folder, device="cpu" if waits else device, dtype=dtype, variant=variant)
     offload_parts(model, offload, device)
@@ -215,14 +213,3 @@ class ArtvEngine:
 def _as_arrays(watch: Watch) -> Callable[[int, Tensor], None]:
     """Return what hears masks of a batch of one, (1, 1, h, w), and passes them on to `watch`."""
     return lambda timestep, mask: watch(timestep, mask[0, 0].float().cpu().numpy())
-
-
-def _require_memory(demand: Demand, device: str, warn: Callable[[str], None]) -> None:
-    """Say before loading that memory will be short; stop where a card cannot hold the weights."""
-    free = free_memory(device)
-    lack = None if free is None else shortage(demand, device, free)
-    if lack is None:
-        return
-    if lack.is_certain and device.startswith("cuda"):
-        raise UsageError(f"{lack.message}.", lack.remedy)
-    warn(f"{lack.message}: {lack.remedy}")

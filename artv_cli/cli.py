@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import signal
 import sys
 import traceback
@@ -72,6 +73,8 @@ def _report(error: BaseException, debug: bool) -> None:
     if isinstance(error, BrokenPipeError):
         drop_stdout()
         return
+    if isinstance(error, KeyboardInterrupt) and os.environ.get("RANK", "0") != "0":
+        return  # of a launcher's processes, which are all asked to stop, the first one tells
     if debug:
         traceback.print_exception(error)
     told = message(error, same_command())

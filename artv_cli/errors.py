@@ -13,6 +13,9 @@
     ├── EncodeError             ffmpeg failed or wrote something else than was asked
     └── RenderError             a network produced something that is not a picture
 
+    KeyboardInterrupt
+    └── Interrupted             asked to stop, the work did so when all that it had was kept
+
 Each message says what is wrong and where; `remedy` says what to do about it. Exit codes are
 given in one place only: `artv_cli.cli`.
 """
@@ -33,6 +36,10 @@ class ArtvError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
+
+
+class Interrupted(KeyboardInterrupt):
+    """The work was asked to stop, and did so at a good moment: one sentence says what is kept."""
 
 
 class UsageError(ArtvError):

@@ -83,7 +83,9 @@ def loaders(
             device=device or "auto",
             dtype=plan.dtype,
             offload=offload,
+            size=plan.size,
             drawing=observer.drawing,
+            warn=observer.warn,
         )
 
     return Loaders(engine, picture_engine)

@@ -70,7 +70,11 @@ TABLE: Mapping[str, Row] = dict(
         _own(errors.ArtvError, "Facts to ask with: `artv doctor`."),
         (
             "builtins.KeyboardInterrupt",
-            Row("stopped; every finished frame is kept", "To go on:\n  {again}", KeyboardInterrupt),
+            Row("stopped; what was finished is kept", "To go on:\n  {again}", KeyboardInterrupt),
+        ),
+        (
+            _name(errors.Interrupted),
+            Row("{message}", "To go on:\n  {again}", KeyboardInterrupt),
         ),
         (
             _NO_SPACE,

@@ -18,7 +18,8 @@ from artv_cli.engine import PictureRequest
 from artv_cli.errors import ModelError, RenderError
 from artv_cli.images import fitted
 from artv_cli.latents import Dtype, Pixels
-from artv_cli.machine import environment, resolve_device
+from artv_cli.machine import environment, free_memory, resolve_device
+from artv_cli.model.memory import PictureDemand, require_memory
 from artv_cli.model.repository import first_line
 from artv_cli.model.text_to_image import TextToImageFolder, find_text_to_image
 from artv_cli.model.weights import bad_part, load_weights, silent_libraries
@@ -37,14 +38,21 @@ def load_pipeline(
     device: str = "auto",
     dtype: Dtype = "float32",
     offload: Offload = "none",
+    size: tuple[int, int] = (1, 1),
     drawing: Callable[[str], None] = lambda prompt: None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> PipelineEngine:
-    """Load a text-to-image model; `drawing` hears the prompt of each picture before it is drawn.
+    """Load a text-to-image model to draw pictures for a film of `size` (width, height).
 
-    Raises UsageError for a device that is not there; ModelError where weights are missing or
-    damaged, or where diffusers draws no pictures from words with such a model.
+    `drawing` hears the prompt of each picture before it is drawn, `warn` that memory will be short.
+    Raises UsageError for a device that is not there or cannot hold the model; ModelError where
+    weights are missing or damaged, or where diffusers draws no pictures from words with such a
+    model.
     """
     device = resolve_device(device)
+    waits = offload if device != "cpu" else "none"
+    demand = PictureDemand(folder, folder.drawn_size(size), dtype, waits, folder.variant)
+    require_memory(demand, device, free_memory(device), warn)
     parts = {part: _network(folder, part, dtype) for part in folder.networks}
     try:
         with silent_libraries():

@@ -2,11 +2,12 @@
 
     python -m benchmarks.full_road --base ./stable-diffusion-2-1-base --out runs/road
 
-makes an untrained model of the base (`artv models init`), writes clips of the storybook's world
-as shards of MP4 files, trains on them with two processes, kills the training, resumes it, checks
-that its state has the same bits as that of a training that was left alone, and renders a story
-with the result. A second training sees one clip alone, and the clip is rendered again from its
-first frame: how near that comes is told in dB. `road.json` in the folder says what came of it.
+makes an untrained model of the base (`artv models init`), films clips of the storybook's world as
+MP4 files with captions beside them, makes shards of the films (`artv prepare`), trains on them with
+two processes, kills the training, resumes it, checks that its state has the same bits as that of a
+training that was left alone, and renders a story with the result. A second training sees one clip
+alone, and the clip is rendered again from its first frame: how near that comes is told in dB.
+`road.json` in the folder says what came of it.
 
 The figures mean little on a tiny base and a few steps; what counts is that every step holds.
 """
@@ -14,14 +15,12 @@ The figures mean little on a tiny base and a few steps; what counts is that ever
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -34,11 +33,12 @@ from safetensors.torch import load_file
 from artv_cli.artv_engine import load_engine
 from artv_cli.engine import FrameRequest
 from artv_cli.latents import Pixels
+from artv_cli.media.excerpt import read_excerpt
 from artv_cli.media.video import probe, write_video
 from artv_cli.model.folder import find_model
 from artv_cli.settings import Guidance, Sampling
-from artv_cli.shard_format import CAPTION, FACTS, FORMAT, INDEX, VIDEO
 from artv_cli.storybook.world import sample_clip
+from artv_cli.train.shards import find_samples
 
 FPS = 8
 PROCESSES = 2
@@ -54,13 +54,16 @@ BY_HEART = Sampling(  # nothing but the words was ever blank, and nothing noised
 
 @dataclass(frozen=True, kw_only=True)
 class Road:
-    """Where it leads from and to, and how far: sizes in pixels, lengths in frames."""
+    """Where it leads from and to, and how far: sizes in pixels, lengths in frames.
+
+    `artv prepare` keeps no clip of fewer than 8 frames, and none in which hardly anything moves.
+    """
 
     base: Path
     out: Path
     side: int = 64
     clips: int = 6
-    length: int = 6
+    length: int = 8
     steps: int = 6
     overfit_steps: int = 0
     batch_size: int = 4
@@ -69,7 +72,7 @@ class Road:
         """Take every step; return what was measured. Raises where one does not hold."""
         size = f"{self.side}x{self.side}"
         artv("models", "init", "--base", self.base, "--out", self.out / "model", "--size", size)
-        write_stories(self.out / "clips", range(self.clips), self.length, self.side)
+        self._prepare("clips", range(self.clips))
         self._recipe("train", "clips", self.steps)
         self._train("train", "alone")
         self._kill_and_resume()
@@ -80,6 +83,12 @@ class Road:
             measured |= self._overfit()
         (self.out / "road.json").write_text(json.dumps(measured, indent=1) + "\n")
         return measured
+
+    def _prepare(self, name: str, seeds: Sequence[int]) -> None:
+        """Film some of the storybook's clips, and make the films into shards."""
+        films, shards = self.out / f"{name}-films", self.out / name
+        write_films(films, seeds, self.length, self.side)
+        artv("prepare", films, "--out", shards, "--size", self.side)
 
     def _kill_and_resume(self) -> None:
         """Kill a training once it has a state on disk, and run the same command again."""
@@ -130,7 +139,7 @@ class Road:
         The clip is compared as the autoencoder has it, since that is all a network can learn;
         beside it stands what its first frame alone would have reached.
         """
-        write_stories(self.out / "one", [self._moving], self.length, self.side)
+        self._prepare("one", [self._moving])
         drops = "{references: 0, anchor: 0}"
         self._recipe(
             *("one", "one", self.overfit_steps),
@@ -138,7 +147,7 @@ class Road:
             **{"max_noise_level": 0, "drops": drops},
         )
         self._train("one", "overfit")
-        return self._compare("overfit")
+        return self._compare("overfit", "one")
 
     @property
     def _moving(self) -> int:
@@ -148,13 +157,13 @@ class Road:
             seed for seed, frames in clips if decibels(frames[:1] * len(frames), frames) < STILL
         )
 
-    def _compare(self, run: str) -> dict[str, float]:
+    def _compare(self, run: str, data: str) -> dict[str, float]:
         engine = load_engine(find_model(str(self.out / run / "model")), device="cpu")
-        pixels, captions = story_clip(self._moving, self.length, self.side)
+        (pixels, caption), *_ = prepared_clips(self.out / data, self.side)
         real = [engine.encode(frame) for frame in pixels]
         frames = [real[0], real[0]]
-        for number in range(1, self.length):
-            request = FrameRequest(captions, number, (self.side, self.side), BY_HEART)
+        for number in range(1, len(real)):
+            request = FrameRequest(caption, number, (self.side, self.side), BY_HEART)
             frames.append(engine.next_frame(request, (frames[-1], frames[-2]), real[0]))
         drawn = [engine.decode(frame) for frame in frames[2:]]
         truth = [engine.decode(frame) for frame in real]
@@ -174,30 +183,21 @@ def story_clip(seed: int, length: int, side: int) -> tuple[list[Pixels], str]:
     return list(pixels), clip.captions[0]
 
 
-def write_stories(folder: Path, seeds: Sequence[int], length: int, side: int) -> None:
-    """Write the storybook's clips as one shard of real MP4 files."""
+def write_films(folder: Path, seeds: Sequence[int], length: int, side: int) -> None:
+    """Write the storybook's clips as MP4 files, each with its caption in a text beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    shard, part = folder / "shard-00000.tar", folder / "clip.mp4"
-    with tarfile.open(shard, "w") as archive:
-        for seed in seeds:
-            frames, caption = story_clip(seed, length, side)
-            write_video(frames, part, fps=Fraction(FPS), count=length, crf=4)
-            facts = {"source": f"storybook {seed}", "start": 0.0, "frames": length, "fps": FPS}
-            facts |= {"width": side, "height": side, "motion": 1.0, "clip": 1.0}
-            members = {VIDEO: part.read_bytes(), CAPTION: caption, FACTS: json.dumps(facts)}
-            _add(archive, f"story{seed:05}", members)
-    part.unlink()
-    listed = {"name": shard.name, "samples": len(seeds), "bytes": shard.stat().st_size}
-    listing = {"format": FORMAT, "samples": len(seeds), "shards": [listed]}
-    (folder / INDEX).write_text(json.dumps(listing))
+    for seed in seeds:
+        frames, caption = story_clip(seed, length, side)
+        film = folder / f"story{seed:05}.mp4"
+        write_video(frames, film, fps=Fraction(FPS), count=length, crf=4)
+        film.with_suffix(".txt").write_text(f"{caption}\n")
 
 
-def _add(archive: tarfile.TarFile, key: str, members: Mapping[str, str | bytes]) -> None:
-    for kind, content in members.items():
-        data = content.encode() if isinstance(content, str) else content
-        member = tarfile.TarInfo(f"{key}.{kind}")
-        member.size = len(data)
-        archive.addfile(member, io.BytesIO(data))
+def prepared_clips(folder: Path, side: int) -> Iterator[tuple[list[Pixels], str]]:
+    """Yield the frames and the words of the clips in a folder of shards."""
+    for sample in find_samples([folder]):
+        frames = read_excerpt(sample.shard, sample.video, range(sample.frames), (side, side))
+        yield list(frames), sample.read(sample.caption).decode()
 
 
 def same_bits(one: Path, other: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from artv_cli.errors import UsageError
@@ -61,6 +61,28 @@ def test_a_state_of_spread_weights_is_that_of_whole_ones(tmp_path: Path) -> None
     one, other = go_on(alone), go_on(shared)
     for name, weight in one.items():
         torch.testing.assert_close(weight, other[name])
+
+
+def test_weights_leave_their_device_one_by_one_and_as_they_lie_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Put in order beforehand, a second copy of all of them would lie on the device."""
+    left: list[tuple[tuple[int, ...], bool]] = []
+    to_main_memory = Tensor.cpu
+
+    def cpu(self: Tensor) -> Tensor:
+        left.append((self.shape, self.is_contiguous()))
+        return to_main_memory(self)
+
+    monkeypatch.setattr(Tensor, "cpu", cpu)
+    module = nn.Conv2d(4, 4, 3, bias=False).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(module.parameters())
+    module(torch.ones(1, 4, 3, 3)).sum().backward()
+    optimizer.step()
+    file = tmp_path / "state.safetensors"
+    save_checkpoint(file, module, WeightAverage(module, 0.5), optimizer, 1)
+    assert left == [((4, 4, 3, 3), False)] * 4  # weights, average and both moments
+    assert torch.equal(load_file(file)["weights/weight"], module.weight)
 
 
 def test_a_state_that_says_nothing_is_refused(tmp_path: Path) -> None:

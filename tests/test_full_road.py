@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,16 +10,22 @@ import numpy as np
 import pytest
 from tiny_base import tiny_base
 
+from artv_cli.media.video import probe
 from artv_cli.model.folder import EMBEDDED
-from artv_cli.train.shards import find_samples
-from benchmarks.full_road import Road, decibels, story_clip, write_stories
+from artv_cli.prepare.preparation import Order, prepare
+from benchmarks.full_road import Road, decibels, prepared_clips, story_clip, write_films
 
 
-def test_stories_become_shards_that_training_reads(tmp_path: Path) -> None:
-    write_stories(tmp_path, range(2), 3, 64)
-    samples = find_samples([tmp_path])
-    assert [(s.key, s.frames) for s in samples] == [("story00000", 3), ("story00001", 3)]
-    assert samples[1].read(samples[1].caption).decode() == story_clip(1, 3, 64)[1]
+def test_films_of_the_storybook_become_shards_by_artv_prepare(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    write_films(films, (3, 4), 8, 64)
+    frames, caption = story_clip(3, 8, 64)
+    assert probe(films / "story00003.mp4").frames == 8
+    assert (films / "story00003.txt").read_text() == f"{caption}\n"
+    prepare(Order(places=(films,), out=tmp_path / "shards", size=64), lambda line: None)
+    (prepared,) = prepared_clips(tmp_path / "shards", 64)  # in the other one nothing moves
+    assert prepared[1] == caption
+    assert decibels(prepared[0], frames) > 30
 
 
 def test_decibels_are_those_of_the_mean_squared_error() -> None:
@@ -29,8 +36,9 @@ def test_decibels_are_those_of_the_mean_squared_error() -> None:
 
 @pytest.mark.slow
 def test_the_road_from_base_weights_to_a_story_holds(tmp_path: Path) -> None:
-    tiny_base(tmp_path / "base")
     # A random autoencoder has hardly any pictures to tell apart.
+    channels = json.loads((EMBEDDED / "vae" / "config.json").read_text())["latent_channels"]
+    tiny_base(tmp_path / "base", unet={"in_channels": channels, "out_channels": channels})
     shutil.copytree(EMBEDDED / "vae", tmp_path / "base" / "vae", dirs_exist_ok=True)
     road = Road(base=tmp_path / "base", out=tmp_path, overfit_steps=300)
     measured = road.go()

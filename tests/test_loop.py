@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,13 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from tiny import LATENT, SolidClips, noise, tiny_networks, tiny_text
 from torch import Tensor
 
 import artv_cli.train.checkpoint as checkpoint
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, StorageError, UsageError
+from artv_cli.errors import ArtvError, Interrupted, StorageError, UsageError
 from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.recipe import Recipe
@@ -117,6 +119,45 @@ def test_a_killed_training_goes_on_from_its_last_state(
     assert resumed.step == 3
     resumed.run(report=quiet)
     assert_same(resumed, whole)
+
+
+def asked_at(training: Trainer, step: int, times: int = 1) -> None:
+    """Have this process interrupted in the middle of a step."""
+    whole_step = training.train_step
+
+    def train_step() -> Tensor:
+        if training.step == step - 1:
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+        return whole_step()
+
+    training.train_step = train_step  # type: ignore[method-assign]
+
+
+def test_asked_to_stop_a_training_saves_the_step_it_is_at(tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole")
+    whole.run(report=quiet)
+
+    looked: list[int] = []
+    stopped = trainer(tmp_path / "stopped")
+    asked_at(stopped, 2)
+    with pytest.raises(Interrupted, match="stopped after step 2, which .*state.safetensors holds"):
+        stopped.run(report=quiet, after_step=lambda: looked.append(stopped.step))
+    assert looked == [1], "what is drawn and measured would keep them waiting"
+
+    resumed = trainer(tmp_path / "stopped", seed=9)
+    assert resumed.step == 2
+    resumed.run(report=quiet)
+    assert_same(resumed, whole)
+
+
+def test_asked_twice_a_training_stops_at_once(tmp_path: Path) -> None:
+    training = trainer(tmp_path)
+    asked_at(training, 2, times=2)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        training.run(report=quiet)
+    assert caught.type is KeyboardInterrupt
+    assert training.step == 1 and not (tmp_path / "state.safetensors").exists()
 
 
 def test_a_finished_training_does_nothing_more(tmp_path: Path) -> None:
@@ -255,21 +296,55 @@ TWO = """
 import sys
 sys.path[:0] = {paths!r}
 from pathlib import Path
-from test_loop import EXACT, trainer
-one = trainer(Path({folder!r}), EXACT)
-one.train_step()
-one.save()
+from test_loop import one_of_two
+one_of_two(Path({folder!r}))
 """
+COUNTS = (1, 5)  # of held-out examples, which two processes do not share evenly
 
 
-def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
-    tests = Path(__file__).parent
-    program = tmp_path / "two.py"
-    paths = [str(tests), str(tests.parent)]
-    program.write_text(TWO.format(paths=paths, folder=str(tmp_path / "shared")))
+def one_of_two(folder: Path) -> None:
+    """Measure, and train until the second process alone is asked to stop, in the first step."""
+    one = trainer(folder, EXACT)
+    losses = [one.measure(clips(), count) for count in COUNTS]
+    each = one.model.register_forward_pre_hook(lambda *_: dist.barrier())  # as spread weights have
+    assert [one.measure(clips(), count) for count in COUNTS] == losses
+    each.remove()
+    if one.rank == 1:
+        asked_at(one, 1)
+    with pytest.raises(Interrupted):
+        one.run(report=quiet)
+    told = {"losses": losses, "step": one.step}
+    (folder / f"{one.rank}.json").write_text(json.dumps(told))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes leave in their folder."""
+    folder, tests = tmp_path_factory.mktemp("two"), Path(__file__).parent
+    program = folder / "two.py"
+    program.write_text(TWO.format(paths=[str(tests), str(tests.parent)], folder=str(folder)))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    subprocess.run([*launcher, "--nproc-per-node", "2", str(program)], check=True)
-    assert_close(first_step(tmp_path / "alone"), moments(tmp_path / "shared"))
+    command = [*launcher, "--nproc-per-node", "2", str(program)]
+    subprocess.run(command, check=True, timeout=600)
+    return folder
+
+
+def test_two_processes_are_one_with_the_same_batch(two: Path, tmp_path: Path) -> None:
+    assert_close(first_step(tmp_path), moments(two))
+
+
+def test_a_signal_to_one_process_stops_all_after_the_same_step(two: Path) -> None:
+    assert [json.loads((two / f"{rank}.json").read_text())["step"] for rank in (0, 1)] == [1, 1]
+
+
+def test_two_processes_measure_what_one_does_however_the_examples_divide(
+    two: Path, tmp_path: Path
+) -> None:
+    one = trainer(tmp_path, EXACT)
+    alone = [one.measure(clips(), count) for count in COUNTS]
+    for rank in (0, 1):
+        told = json.loads((two / f"{rank}.json").read_text())
+        assert told["losses"] == pytest.approx(alone, rel=1e-4)
 
 
 @pytest.mark.parametrize(("batch_size", "pass_size"), [(4, 3), (6, 4)])

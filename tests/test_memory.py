@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 from tiny import PREFERENCES, SIZE, tiny_folder, tiny_model
+from tiny_base import tiny_base
 
-from artv_cli import artv_engine
+from artv_cli import artv_engine, pipeline_engine
 from artv_cli.artv_engine import load_engine
 from artv_cli.errors import UsageError
 from artv_cli.model import artv
 from artv_cli.model.folder import ModelFolder, find_model
-from artv_cli.model.memory import SPARE, Demand, shortage
+from artv_cli.model.memory import SPARE, Demand, PictureDemand, shortage
+from artv_cli.model.text_to_image import TextToImageFolder, find_text_to_image
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +177,60 @@ def test_the_default_model_fits(model: ModelFolder) -> None:
     warned: list[str] = []
     load_engine(model, device="cpu", warn=warned.append)
     assert not warned and model.preferences == PREFERENCES
+
+
+# ---------------------------------------------------------------- pictures of key frames
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TextToImageFolder, list[int]]:
+    """A text-to-image model, and how many values its networks hold."""
+    folder = tmp_path_factory.mktemp("painter")
+    pipeline = tiny_base(folder)
+    networks = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+    return find_text_to_image(str(folder)), [num_values(network) for network in networks]
+
+
+def test_a_text_to_image_models_weights_are_counted_to_the_byte(
+    painted: tuple[TextToImageFolder, list[int]],
+) -> None:
+    folder, values = painted
+    need = PictureDemand(folder, (64, 64), "float32")
+    assert need.weights == 4 * sum(values)
+    assert replace(need, dtype="float16").weights == 2 * sum(values)
+    assert replace(need, offload="model").weights == 4 * max(values)
+    assert 0 < replace(need, offload="sequential").weights < 4 * max(values)
+    assert replace(need, size=(128, 128)).activations == 4 * need.activations > 0
+
+
+def test_what_would_help_a_text_to_image_model_is_told_and_no_smaller_size(
+    painted: tuple[TextToImageFolder, list[int]],
+) -> None:
+    need = PictureDemand(painted[0], (64, 64), "bfloat16")
+    lack = shortage(need, "cuda", replace(need, offload="model").total)
+    assert lack is not None and "64x64 pictures in bfloat16" in lack.message
+    assert lack.remedy.startswith("--offload model would fit")
+    lack = shortage(need, "cuda", SPARE // 2)
+    assert lack is not None and "smaller --key-frame-model" in lack.remedy
+    assert "--size" not in lack.remedy
+
+
+@pytest.mark.parametrize(("device", "is_refused"), [("cuda", True), ("cpu", False)])
+def test_a_text_to_image_model_that_does_not_fit_is_told_of_before_it_is_loaded(
+    painted: tuple[TextToImageFolder, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    is_refused: bool,
+) -> None:
+    def load(*_: Any) -> Any:
+        raise InterruptedError
+
+    monkeypatch.setattr(pipeline_engine, "_network", load)
+    monkeypatch.setattr(pipeline_engine, "resolve_device", lambda name: name)
+    monkeypatch.setattr(pipeline_engine, "free_memory", lambda _: 1000)
+    warned: list[str] = []
+    with pytest.raises(UsageError if is_refused else InterruptedError) as caught:
+        pipeline_engine.load_pipeline(painted[0], device=device, size=(96, 64), warn=warned.append)
+    said = [str(caught.value)] if is_refused else warned
+    assert len(said) == 1 and "needs about 0.0 GB" not in said[0]
+    assert f"needs about 0.3 GB for 128x64 pictures in float32, and {device} has 0.0 GB" in said[0]

@@ -96,7 +96,8 @@ OutOfMemoryError.__module__ = "torch"
         (ZeroDivisionError("by {zero}\nand more"),
          "something unexpected happened (ZeroDivisionError: by {zero})", ArtvError),
         (AssertionError(), "something unexpected happened (AssertionError)", ArtvError),
-        (KeyboardInterrupt(), "stopped; every finished frame is kept", KeyboardInterrupt),
+        (KeyboardInterrupt(), "stopped; what was finished is kept", KeyboardInterrupt),
+        (errors.Interrupted("stopped after step 3"), "stopped after step 3", KeyboardInterrupt),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )  # fmt: skip

@@ -26,11 +26,17 @@ def gradients(module: nn.Module) -> list[Tensor]:
 @pytest.fixture
 def second_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process whose gradients are three times ours, and whose clock says 7."""
+
+    def all_reduce(ours: Tensor, how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
+        if how == dist.ReduceOp.MAX:
+            ours.clamp_(min=7.0)
+        else:
+            ours.mul_(1 + 3)
+
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
     monkeypatch.setattr(dist, "get_rank", lambda: 1)
-    monkeypatch.setattr(dist, "all_reduce", lambda flat: flat.mul_(1 + 3))
-    monkeypatch.setattr(dist, "broadcast", lambda shared, source: shared.fill_(7.0))
+    monkeypatch.setattr(dist, "all_reduce", all_reduce)
 
 
 def test_alone_there_is_one_process_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +69,6 @@ def test_a_parameter_without_gradient_stays_without() -> None:
 
 
 @pytest.mark.usefixtures("second_process")
-def test_all_processes_go_by_the_first_ones_clock() -> None:
+def test_all_processes_go_by_the_latest_clock() -> None:
     assert join() == (1, 2)
-    assert agree(3.5) == 7.0
+    assert (agree(3.5), agree(9.5)) == (7.0, 9.5)

@@ -33,6 +33,7 @@ from tiny_clip import tiny_clip
 from artv_cli.errors import CacheLocked, StorageError, UsageError
 from artv_cli.media.video import probe, read_frames
 from artv_cli.model.codec import encode_images
+from artv_cli.model.folder import find_model
 from artv_cli.prepare import clips, preparation, records, shards
 from artv_cli.prepare.preparation import Order, prepare
 from artv_cli.train.examples import UnreadableClip
@@ -407,6 +408,8 @@ def test_latents_are_those_of_the_frames_in_the_sample(videos: Path, tmp_path: P
         facts = sample.facts
         expected = (facts["frames"], 4, facts["height"] // 4, facts["width"] // 4)
         assert latents.shape == expected and latents.dtype == np.float16
+        told = {"vae": find_model(str(model)).vae_fingerprint, "shape": list(expected[1:])}
+        assert facts["latents"] == told
     (tmp_path / "clip.mp4").write_bytes(samples[0].mp4)
     frames = torch.from_numpy(np.stack(list(read_frames(tmp_path / "clip.mp4"))))
     vae = type(tiny_vae()).from_pretrained(model / "vae")

@@ -103,15 +103,16 @@ def test_missing_weights_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["./nowhere", "clip"])
 def test_a_name_that_is_no_folder_and_no_hub_id_is_told(name: str) -> None:
-    with pytest.raises(ModelError, match="there is no CLIP model"):
+    with pytest.raises(ModelError, match="there is no model"):
         find_clip(name)
 
 
 def test_a_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
-    def fetch(name: str, allow_patterns: list[str]) -> str:
-        assert allow_patterns == ["*.json", "*.txt", "*.safetensors"]
+    def fetch(name: str, allow_patterns: list[str], **how: object) -> str:
+        assert allow_patterns == ["model_index.json", "*.json", "*.txt", "*.model", "*.safetensors"]
+        assert how == {"revision": None, "ignore_patterns": ["*.*.safetensors"]}
         raise OSError("no route")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)

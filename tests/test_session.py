@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from artv_cli.cli import app
 from artv_cli.engine import FrameRequest
 from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model, save_model
+from artv_cli.train.loop import Trainer
 from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
 from artv_cli.train.training_recipe import load_training_recipe
@@ -132,6 +135,44 @@ def test_a_stopped_run_goes_on_to_the_same_bits(studio: Path, finished: Path) ->
     assert find_model(told["model"]).fingerprint == find_model(str(finished / "model")).fingerprint
 
 
+def failing_at(step: int, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None]) -> None:
+    whole_step = Trainer.train_step
+
+    def train_step(self: Trainer) -> torch.Tensor:
+        if self.step == step - 1:
+            fail()
+        return whole_step(self)
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+
+
+def test_interrupted_a_run_keeps_its_step_and_says_how_to_go_on(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        failing_at(3, patch, lambda: os.kill(os.getpid(), signal.SIGINT))
+        result = run(studio, "asked", code=130)
+    assert "stopped after step 3" in result.stderr and "To go on:\n  artv " in result.stderr
+    assert "frame" not in result.stderr and not (studio / "asked" / "model").exists()
+    run(studio, "asked")
+    assert same(studio / "asked" / "state.safetensors", finished / "state.safetensors")
+
+
+def test_where_memory_is_short_the_recipe_is_what_to_change(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    failing_at(1, monkeypatch, fail)
+    recipe = variant(studio, "large.yaml", checkpoint_activations="true")
+    told = " ".join(run(studio, "large", recipe=recipe, code=1).stderr.split())
+    assert "no memory left: CUDA out of memory. Tried to allocate 2 GiB." in told
+    assert "Set pass_size: 1, ema_on: cpu, precision: bf16 in the recipe" in told
+    assert "`lora: {rank: 16}`" in told
+    assert "--offload" not in told and "frames" not in told
+
+
 def test_a_finished_run_says_where_its_model_is(studio: Path, finished: Path) -> None:
     before = (finished / "log.jsonl").read_text()
     assert run(studio, "whole", "--quiet").stdout.strip() == str(finished / "model")
@@ -218,6 +259,23 @@ def test_a_state_is_not_gone_on_with_by_another_recipe(
 ) -> None:
     recipe = variant(studio, "changed.yaml", **{name: value})
     assert f"it began with another {name}" in run(studio, "whole", recipe=recipe, code=2).stderr
+
+
+def test_latents_of_another_autoencoder_are_not_trained_on(studio: Path) -> None:
+    told = {"vae": "another", "shape": [4, 8, 8]}
+    more = {}
+    for key in CLIPS:
+        more[f"{key}.latents.safetensors"] = b"never read"
+        more[f"{key}.json"] = json.dumps({"frames": 6, "latents": told}).encode()
+    write_shards(studio / "foreign", CLIPS, more=more)
+    quick = {"samples": "2", "sheets": "{every: 0}"}
+    result = run(studio, "foreign-run", recipe=variant(studio, "f.yaml", data="foreign", **quick))
+    said = " ".join(result.stderr.split())
+    assert said.count("the latents of 6 of 6 clips are of another autoencoder") == 1
+    assert "skipped" not in said
+    run(studio, "own-run", recipe=variant(studio, "own.yaml", **quick))
+    own, foreign = (load_file(studio / f / "state.safetensors") for f in ("own-run", "foreign-run"))
+    assert all(torch.equal(own[name], foreign[name]) for name in own)
 
 
 def test_a_card_is_not_chosen_by_name(studio: Path) -> None:

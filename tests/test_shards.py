@@ -9,7 +9,7 @@ import pytest
 from shards import moving_square, write_shards
 
 from artv_cli.errors import UsageError
-from artv_cli.train.shards import find_samples, split
+from artv_cli.train.shards import Make, find_samples, split, with_latents_of
 
 CLIPS = {f"clip{n}": (f"square {n}", moving_square(6 + n)) for n in range(3)}
 
@@ -39,6 +39,42 @@ def test_latents_that_prepare_encoded_are_found(tmp_path: Path) -> None:
     first, second, _ = find_samples([write_shards(tmp_path, CLIPS, more=more)])
     assert first.latents is not None and first.read(first.latents) == b"as they are"
     assert second.latents is None
+
+
+VAE = Make("one", (4, 8, 8))
+
+
+def facts(**latents: object) -> bytes:
+    return json.dumps({"frames": 6, "latents": latents}).encode()
+
+
+def test_latents_of_another_make_are_left_out_and_each_difference_is_told_once(
+    tmp_path: Path,
+) -> None:
+    makes = {
+        "right": facts(vae="one", shape=[4, 8, 8]), "other1": facts(vae="two", shape=[4, 8, 8]),
+        "other2": facts(vae="two", shape=[4, 9, 9]), "large": facts(vae="one", shape=[4, 9, 9]),
+        "untold": json.dumps({"frames": 6}).encode(), "odd": facts(vae=7),
+    }  # fmt: skip
+    more = {f"{key}.json": told for key, told in makes.items()}
+    more |= {f"{key}.latents.safetensors": b"" for key in makes}
+    clips = {key: ("a", moving_square(6)) for key in [*makes, "none"]}
+    samples, told = with_latents_of(VAE, find_samples([write_shards(tmp_path, clips, more=more)]))
+    assert [s.key for s in samples] == sorted(clips)
+    assert [s.key for s in samples if s.latents is not None] == ["right"]
+    assert [line.partition(" clips are ")[0] for line in told] == [
+        "the latents of 1 of 7", "the latents of 2 of 7", "the latents of 2 of 7"
+    ]  # fmt: skip
+    said = " ".join(told)
+    assert "of another size, 4x9x9 instead of 4x8x8" in said
+    assert "of another autoencoder than the model's" in said
+    assert "of an autoencoder that the shards do not tell" in said
+
+
+def test_of_latents_of_the_right_make_nothing_is_said(tmp_path: Path) -> None:
+    more = {"clip0.json": facts(vae="one", shape=[4, 8, 8]), "clip0.latents.safetensors": b""}
+    found = find_samples([write_shards(tmp_path, CLIPS, more=more)])
+    assert with_latents_of(VAE, found) == (found, [])
 
 
 def test_clips_too_short_to_learn_from_are_left_out(tmp_path: Path) -> None:

@@ -80,9 +80,10 @@ def train(
     artv train recipe.yaml --out runs/mine --minutes 60
     artv train storybook --preset cpu --minutes 60
 
-    On several cards: accelerate launch -m artv_cli train recipe.yaml. A training
-    that was stopped goes on when the same command is run again; its model folder
-    is DIR/model, for artv story --model.
+    On several cards: accelerate launch -m artv_cli train recipe.yaml. Ctrl-C stops
+    after the step at hand, state kept; a second one at once. A training that was
+    stopped goes on when the same command is run again; its model folder is
+    DIR/model, for artv story --model.
     """
     is_first = os.environ.get("RANK", "0") == "0"
     say = Talk(quiet=talk.quiet or not is_first).say

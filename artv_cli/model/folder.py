@@ -81,6 +81,11 @@ class ModelFolder(Found):
     latent_channels: int
     downsampling: int
 
+    @property
+    def vae_fingerprint(self) -> str:
+        """A digest of the autoencoder's files: latents of another one are of no use here."""
+        return digest("artv-autoencoder-1", self.path, {"vae": True}, None)
+
     def latent_bytes(self, size: tuple[int, int], dtype: Dtype) -> int:
         """Return how many bytes one frame's latents take at a size (width, height)."""
         width, height = size

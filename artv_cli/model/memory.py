@@ -7,50 +7,97 @@ size of a frame: at its widest, a network holds some dozens of first-level featu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
 
+from artv_cli.errors import UsageError
 from artv_cli.latents import ITEM_SIZE, Dtype
-from artv_cli.model.folder import PARTS, WEIGHTED_PARTS, ModelFolder
+from artv_cli.model.folder import ModelFolder
 from artv_cli.model.header import read_header
-from artv_cli.model.repository import read_json, weight_files
+from artv_cli.model.repository import Found, read_json, weight_files
+from artv_cli.model.text_to_image import CONFIG, TextToImageFolder
 from artv_cli.settings import Offload
 
-TURNS = (("text_encoder",), ("dynamic", "mask"), ("vae",))
-"""Which parts are on the device together when parts take turns."""
-
+TURNS = (("text_encoder",), ("dynamic", "mask"), ("vae",))  # of an artv model
 BRANCHES = 4  # of guidance (Eq. 8), all in one batch
+PICTURE_BRANCHES = 2  # with the prompt, and without
 # In units of one feature map of the first level: the widest feed-forward and residual blocks, the
 # skips of the encoder, and the prepared references and anchor.
 UNET_MAPS = 40
 VAE_MAPS = 8  # of twice the first width, at full resolution
 SPARE = 300_000_000  # bytes that a device's libraries take for themselves
 
+N = TypeVar("N", bound="_Need")
+
 
 @dataclass(frozen=True)
-class Demand:
-    """What a render asks of a device: which model, at which size (width, height), and how."""
+class _Need(ABC):
+    """What drawing with a model asks of a device: at which size (width, height), and how."""
 
-    model: ModelFolder
+    model: Found
     size: tuple[int, int]
     dtype: Dtype
     offload: Offload = "none"
     variant: str | None = None
+    drawn: ClassVar[str]  # in the plural
+    instead: ClassVar[str]  # of the model or the size, what else could be named
 
     @property
     def weights(self) -> int:
         """Bytes of weights that are on the device at one time."""
-        parts = {part: list(self._tensors(part)) for part in WEIGHTED_PARTS}
+        turns = [[list(self._tensors(part)) for part in turn] for turn in self._turns()]
         item = ITEM_SIZE[self.dtype]
+        sums = [sum(map(sum, turn)) for turn in turns]
         match self.offload:
             case "none":
-                return item * sum(map(sum, parts.values()))
+                return item * sum(sums)
             case "model":
-                return item * max(sum(sum(parts[part]) for part in turn) for turn in TURNS)
+                return item * max(sums)
             case "sequential":
-                return item * max(map(max, parts.values()))
+                return item * max(max(part) for turn in turns for part in turn)
+
+    @property
+    @abstractmethod
+    def activations(self) -> int:
+        """Bytes that are computed on the device at one time, roughly."""
+
+    @property
+    def total(self) -> int:
+        """Bytes that must be free, roughly."""
+        return self.weights + self.activations + SPARE
+
+    @abstractmethod
+    def smaller(self) -> Iterator[tuple[str, Self]]:
+        """Yield what would draw less, with the flags that ask for it."""
+
+    @abstractmethod
+    def _turns(self) -> Iterable[Iterable[str]]:
+        """Return which parts are on the device together when parts take turns."""
+
+    def _tensors(self, part: str) -> Iterator[int]:
+        yield 0
+        for file in weight_files(self.model.path, part, self.variant):
+            for info in read_header(file, self.model.name).values():
+                yield info.count
+
+    def _config(self, part: str) -> dict[str, Any]:
+        return read_json(self.model.path / part / CONFIG, self.model.name)
+
+    def _decoding(self, widths: Sequence[Any]) -> int:
+        """Return how many values an autoencoder of such widths computes for one picture."""
+        width, height = self.size
+        return VAE_MAPS * 2 * int(widths[0]) * width * height
+
+
+@dataclass(frozen=True)
+class Demand(_Need):
+    """What a render asks of a device."""
+
+    model: ModelFolder
+    drawn = "frames"
+    instead = "Take a smaller --size"
 
     @property
     def activations(self) -> int:
@@ -61,22 +108,64 @@ class Demand:
         drawing = BRANCHES * UNET_MAPS * int(unet["block_out_channels"][0]) * latent
         vae = self._config("vae")
         widths = vae.get("block_out_channels") or vae["decoder_block_out_channels"]
-        decoding = VAE_MAPS * 2 * int(widths[0]) * width * height
-        return ITEM_SIZE[self.dtype] * max(drawing, decoding)
+        return ITEM_SIZE[self.dtype] * max(drawing, self._decoding(widths))
+
+    def smaller(self) -> Iterator[tuple[str, Self]]:
+        """Yield the demands of smaller frames."""
+        for share in (0.75, 0.5):
+            side = self.model.size_multiple
+            width, height = (max(side, math.floor(v * share / side) * side) for v in self.size)
+            yield f"--size {width}x{height}", replace(self, size=(width, height))
+
+    def _turns(self) -> Iterable[Iterable[str]]:
+        return TURNS
+
+
+@dataclass(frozen=True)
+class PictureDemand(_Need):
+    """What the pictures of key frames ask of a device, at the size at which they are drawn."""
+
+    model: TextToImageFolder
+    drawn = "pictures"
+    instead = "Name a smaller --key-frame-model"
 
     @property
-    def total(self) -> int:
-        """Bytes that must be free, roughly."""
-        return self.weights + self.activations + SPARE
+    def activations(self) -> int:
+        """Bytes that are computed on the device at one time, roughly: of the parts that are known.
 
-    def _tensors(self, part: str) -> Iterator[int]:
-        yield 0
-        for file in weight_files(self.model.path, part, self.variant):
-            for info in read_header(file, self.model.name).values():
-                yield info.count
+        A transformer draws in less than what its autoencoder then takes for the picture.
+        """
+        width, height = self.size
+        vae = self._config("vae") if "vae" in self.model.networks else {}
+        blocks = vae.get("block_out_channels") or vae.get("decoder_block_out_channels") or [0]
+        values = self._decoding(blocks)
+        if "unet" in self.model.networks:
+            latent = width * height // 4 ** (len(blocks) - 1)
+            widths = self._config("unet").get("block_out_channels") or [0]
+            values = max(values, PICTURE_BRANCHES * UNET_MAPS * int(widths[0]) * latent)
+        return ITEM_SIZE[self.dtype] * values
 
-    def _config(self, part: str) -> dict[str, Any]:
-        return read_json(Path(self.model.path) / part / PARTS[part], self.model.name)
+    def smaller(self) -> Iterator[tuple[str, Self]]:
+        """Yield nothing: below the size that such a model was trained at, pictures fall apart."""
+        return iter(())
+
+    def _turns(self) -> Iterable[Iterable[str]]:
+        return [(part,) for part in self.model.networks]
+
+
+def require_memory(
+    demand: Demand | PictureDemand, device: str, free: int | None, warn: Callable[[str], None]
+) -> None:
+    """Say before loading that `free` bytes, if that is known, will not do.
+
+    Raises UsageError where a card cannot hold the weights; elsewhere `warn` hears of it.
+    """
+    lack = None if free is None else shortage(demand, device, free)
+    if lack is None:
+        return
+    if lack.is_certain and device.startswith("cuda"):
+        raise UsageError(f"{lack.message}.", lack.remedy)
+    warn(f"{lack.message}: {lack.remedy}")
 
 
 @dataclass(frozen=True)
@@ -88,12 +177,12 @@ class Shortage:
     remedy: str
 
 
-def shortage(demand: Demand, device: str, free: int) -> Shortage | None:
+def shortage(demand: Demand | PictureDemand, device: str, free: int) -> Shortage | None:
     """Return what to say where `free` bytes on `device` will not do, or None where they will."""
     if demand.total <= free:
         return None
     width, height = demand.size
-    need = f"about {_size(demand.total)} for {width}x{height} frames in {demand.dtype}"
+    need = f"about {_size(demand.total)} for {width}x{height} {demand.drawn} in {demand.dtype}"
     return Shortage(
         is_certain=demand.weights > free,
         message=f"the model {demand.model.name} needs {need}, and {device} has {_size(free)} free",
@@ -101,17 +190,17 @@ def shortage(demand: Demand, device: str, free: int) -> Shortage | None:
     )
 
 
-def _remedy(demand: Demand, device: str, free: int) -> str:
+def _remedy(demand: Demand | PictureDemand, device: str, free: int) -> str:
     """Return the least change with which the model would fit."""
     for flags, other in _others(demand, device):
         if other.total <= free:
             return f"{flags} would fit: about {_size(other.total)}."
-    return "Take a smaller --size, close what else uses the memory, or name another --device."
+    return f"{demand.instead}, close what else uses the memory, or name another --device."
 
 
-def _others(demand: Demand, device: str) -> Iterator[tuple[str, Demand]]:
+def _others(demand: N, device: str) -> Iterator[tuple[str, N]]:
     """Yield what else could be asked, the least loss first."""
-    halves: list[tuple[str, Demand]] = [("", demand)]
+    halves = [("", demand)]
     if demand.dtype == "float32":
         halves.append(("--dtype bfloat16", replace(demand, dtype="bfloat16")))
     ways: dict[Offload, list[Offload]] = {
@@ -126,10 +215,7 @@ def _others(demand: Demand, device: str) -> Iterator[tuple[str, Demand]]:
             flags = " ".join(filter(None, (half, flag)))
             if flags:
                 yield flags, replace(other, offload=offload)
-    for share in (0.75, 0.5):
-        side = demand.model.size_multiple
-        width, height = (max(side, math.floor(v * share / side) * side) for v in demand.size)
-        yield f"--size {width}x{height}", replace(demand, size=(width, height))
+    yield from demand.smaller()
 
 
 def _size(num_bytes: int) -> str:

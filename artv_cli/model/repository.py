@@ -17,6 +17,7 @@ from typing import Any
 from artv_cli.errors import ModelError
 
 INDEX = "model_index.json"
+HERE = "."  # the one part of a model that has no folders of parts
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 CONFIGS = (".json", ".txt", ".model")  # the last are vocabularies of SentencePiece
 
@@ -53,7 +54,7 @@ def local_folder(name: str, folder: Path, kinds: str) -> Path | None:
         return Path(path)
     if os.path.isfile(path):
         raise ModelError(
-            f"{name} is a file, not a model folder", f"Name the folder that holds {INDEX}."
+            f"{name} is a file, not a model folder", "Name the folder that all its files are in."
         )
     if not is_hub_id(name):
         raise ModelError(
@@ -76,7 +77,8 @@ def download(name: str, revision: str | None, variant: str | None, *parts: str) 
     from huggingface_hub import snapshot_download
 
     endings = (*CONFIGS, ".safetensors")
-    wanted = [INDEX, *(f"{part}/*{ending}" for part in parts for ending in endings)]
+    places = ("" if part == HERE else f"{part}/" for part in parts)
+    wanted = [INDEX, *(f"{place}*{ending}" for place in places for ending in endings)]
     others = [] if variant else ["*.*.safetensors"]
     return Path(
         snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=others)

@@ -5,8 +5,6 @@ Legend: b frames, H W their size, s the side of the picture that CLIP sees.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +22,16 @@ from artv_cli.errors import ModelError
 from artv_cli.latents import Pixels
 from artv_cli.machine import resolve_device
 from artv_cli.model.repository import (
-    file_digest,
-    first_line,
-    is_hub_id,
+    HERE,
+    digest,
+    from_hub,
+    local_folder,
     read_json,
     require_weights,
 )
 from artv_cli.model.weights import load_part, load_weights
 
 SEEN = 4  # frames of a clip, evenly spaced
-_HERE = "."  # a CLIP model is a folder without parts
 _PREPROCESSING = "preprocessor_config.json"
 
 
@@ -47,11 +45,7 @@ class ClipFolder:
     @property
     def fingerprint(self) -> str:
         """A SHA-256, in hexadecimal, of its weights, configuration and vocabulary."""
-        total = hashlib.sha256()
-        kinds = (".json", ".txt", ".safetensors")
-        for file in sorted(f for f in self.path.iterdir() if f.suffix in kinds):
-            total.update(f"{file.name} {file_digest(file)}\n".encode())
-        return total.hexdigest()
+        return digest("artv-clip-1", self.path, {HERE: True}, None)
 
 
 class CaptionScorer:
@@ -60,10 +54,10 @@ class CaptionScorer:
     def __init__(self, folder: ClipFolder, device: str = "auto") -> None:
         """Load the model; raises ModelError where it is damaged or incomplete."""
         self._device = resolve_device(device)
-        model: Any = load_weights(folder, _HERE, CLIPModel, torch.float32, None)
+        model: Any = load_weights(folder, HERE, CLIPModel, torch.float32, None)
         self._model = model.requires_grad_(False).eval().to(self._device)
         self._tokenizer = load_part(
-            folder, _HERE, AutoTokenizer.from_pretrained, trust_remote_code=False
+            folder, HERE, AutoTokenizer.from_pretrained, trust_remote_code=False
         )
         self._mean, self._deviation = _normalisation(folder)
         self._turn = Lock()
@@ -108,33 +102,16 @@ def find_clip(name: str) -> ClipFolder:
     Only configurations, vocabularies and safetensors are fetched. Raises ModelError where there
     is none, or what is there is another kind of model.
     """
-    path = Path(os.path.expanduser(name))
-    folder = ClipFolder(name, path if path.is_dir() else _from_hub(name))
+    here = local_folder(name, Path(), "a folder that holds a CLIP model")
+    folder = ClipFolder(name, here or from_hub(name, None, None, HERE))
     kind = read_json(folder.path / "config.json", name).get("model_type")
     if kind != "clip":
         raise ModelError(
             f"{name} holds a {kind} model, not a CLIP model",
             "Name one such as openai/clip-vit-large-patch14.",
         )
-    require_weights(folder.path, _HERE, name, None)
+    require_weights(folder.path, HERE, name, None)
     return folder
-
-
-def _from_hub(name: str) -> Path:
-    if not is_hub_id(name):
-        raise ModelError(
-            f"there is no CLIP model {name!r}",
-            "Name a folder, or a hub id such as openai/clip-vit-large-patch14.",
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
-    except Exception as error:  # the hub's client raises many kinds, none of them ours
-        raise ModelError(
-            f"the CLIP model {name!r} could not be fetched from the hub: {first_line(error)}",
-            "Check the id and the connection; without one, name a folder.",
-        ) from None
 
 
 def _normalisation(folder: ClipFolder) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from artv_cli.prepare.sources import Source, UnusableSource
 FPS = 8  # PAPER.md Sec. 6
 FEWEST = 8  # frames of a clip
 CRF = 12
-EPOCH = 1  # raise it whenever the same videos come to be cut, chosen or written otherwise
+EPOCH = 2  # raise it whenever the same videos come to be cut, chosen or written otherwise
 
 
 class Stopped(Exception):

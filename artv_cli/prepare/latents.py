@@ -35,6 +35,12 @@ class LatentEncoder:
         )
         self._vae = vae.requires_grad_(False).eval().to(self._device)
         self._turn = Lock()
+        self.fingerprint = folder.vae_fingerprint
+        self._channels, self._downsampling = folder.latent_channels, folder.downsampling
+
+    def shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Return channels, height and width of the latents of such a film's frames."""
+        return self._channels, height // self._downsampling, width // self._downsampling
 
     def encode(self, clip: Path) -> bytes:
         """Return a safetensors file with `latents` (n, c, h/8, w/8) float16 of a film's n frames.

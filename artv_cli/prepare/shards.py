@@ -23,7 +23,13 @@ from artv_cli.shard_format import CAPTION, FACTS, FORMAT, LATENTS, VIDEO
 
 
 class Encoder(Protocol):
-    """Makes the latents of a clip."""
+    """Makes the latents of a clip; `fingerprint` says which autoencoder does."""
+
+    fingerprint: str
+
+    def shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Return channels, height and width of the latents of such a film's frames."""
+        ...
 
     def encode(self, clip: Path) -> bytes:
         """Return a safetensors file with the latents of a film."""
@@ -40,10 +46,13 @@ class Sample:
     clip: Clip
     path: Path
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the sample's JSON says; `start` in seconds."""
+    def facts(self, encoder: Encoder | None) -> dict[str, Any]:
+        """Return what the sample's JSON says, of its latents as well; `start` in seconds."""
         clip = self.clip
+        latents: dict[str, Any] = {}
+        if encoder is not None:
+            shape = encoder.shape(clip.width, clip.height)
+            latents = {"latents": {"vae": encoder.fingerprint, "shape": shape}}
         return {
             "source": self.source,
             "start": clip.start / FPS,
@@ -53,6 +62,7 @@ class Sample:
             "height": clip.height,
             "motion": clip.motion,
             "clip": clip.caption_score,
+            **latents,
         }
 
 
@@ -88,7 +98,7 @@ def _members(sample: Sample, encoder: Encoder | None) -> Iterator[tuple[str, byt
         ) from None
     yield VIDEO, film
     yield CAPTION, sample.caption.encode()
-    yield FACTS, json.dumps(sample.facts).encode()
+    yield FACTS, json.dumps(sample.facts(encoder)).encode()
     if encoder is not None:
         yield LATENTS, encoder.encode(sample.path)
 

@@ -46,14 +46,20 @@ def save_checkpoint(
     StorageError, and the state before is still there.
     """
     tensors: dict[str, Tensor] = {}
+
+    def keep(name: str, tensor: Tensor) -> None:
+        value = whole(tensor)
+        if write:
+            tensors[name] = value
+
     for name, parameter in module.named_parameters():
         if with_frozen or parameter.requires_grad:
-            tensors[f"weights/{name}"] = whole(parameter.detach())
+            keep(f"weights/{name}", parameter.detach())
         if name in average.weights:
-            tensors[f"average/{name}"] = whole(average.weights[name])
+            keep(f"average/{name}", average.weights[name])
         for moment in MOMENTS:
             if state := optimizer.state.get(parameter):
-                tensors[f"{moment}/{name}"] = whole(state[moment])
+                keep(f"{moment}/{name}", state[moment])
     if write:
         metadata = {"step": str(step), "elapsed": str(elapsed), "origin": json.dumps(origin or {})}
         _write(path, tensors, metadata)
@@ -99,8 +105,11 @@ def load_checkpoint(
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor as one piece of memory, gathered if it is spread over processes."""
-    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor.contiguous()
+    """Return a tensor as one piece of main memory, gathered if it is spread over processes.
+
+    It leaves its device as it lies there: put in order on the device, it would be there twice.
+    """
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu().contiguous()
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

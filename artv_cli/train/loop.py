@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, UsageError
+from artv_cli.errors import ArtvError, Interrupted
 from artv_cli.files.output import storage_errors
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
@@ -37,6 +37,7 @@ from artv_cli.train.examples import (
     gather_examples,
     pick_frames,
 )
+from artv_cli.train.interruption import Interruption
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.recipe import Recipe
@@ -93,7 +94,7 @@ class Trainer:
         self.accelerator = accelerator or accelerator_for(where)
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
-        self.passes = _passes(recipe, self.world)
+        self.passes = recipe.passes(self.world)
         if not self.accelerator.is_fsdp2:  # which shards plain memory alone
             learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(
@@ -121,23 +122,37 @@ class Trainer:
     ) -> None:
         """Train until the recipe's samples are seen or `seconds` have passed, then save.
 
-        `report` hears, in the first process, each row of the log.
+        `report` hears, in the first process, each row of the log. A signal to any process stops
+        all after the same step; when they have saved, each raises Interrupted.
         """
-        started, saved = time.monotonic(), 0.0
+        with Interruption() as interruption:
+            self._take_steps(seconds, report, after_step, interruption)
+            self.save()
+        if agree(float(interruption.is_asked), self.device):
+            raise Interrupted(f"stopped after step {self.step}, which {self._state} holds")
+
+    def _take_steps(
+        self,
+        seconds: float,
+        report: Callable[[Row], None],
+        after_step: Callable[[], None],
+        interruption: Interruption,
+    ) -> None:
+        started, spent, saved = time.monotonic(), 0.0, 0.0
         window: list[Tensor] = []
-        while self.samples < self.recipe.samples:
-            spent = agree(time.monotonic() - started, self.device)
-            if spent >= seconds:
-                break
+        while self.samples < self.recipe.samples and spent < seconds:
             window.append(self.train_step())
+            since = time.monotonic() - started
+            spent = agree(math.inf if interruption.is_asked else since, self.device)
             if self.step % self.recipe.log_interval == 0:
-                self.note(self._row(window, time.monotonic() - started), report)
+                self.note(self._row(window, since), report)
                 window.clear()
+            if spent == math.inf:
+                break
             after_step()
             if spent - saved >= self.recipe.checkpoint_seconds:
                 self.save()
                 saved = spent
-        self.save()
 
     def train_step(self) -> Tensor:
         """Take one optimiser step; return (loss, mean mask) of this process as a tensor (2,)."""
@@ -180,20 +195,21 @@ class Trainer:
     def measure(self, clips: Clips, count: int) -> float:
         """Return the mean loss of `count` examples of other clips, always the same ones.
 
-        No condition is dropped; each process takes its share, at least one example.
+        No condition is dropped. Each process takes its share; where it is one short, an example is
+        taken again and does not count: spread weights are gathered by all processes together.
         """
         size = self.recipe.batch_size // self.world // self.passes
-        numbers = range(self.rank, max(count, self.world), self.world)
+        numbers = range(self.rank, math.ceil(count / self.world) * self.world, self.world)
         losses = []
         for start in range(0, len(numbers), size):
-            rngs = [np.random.default_rng((self.recipe.seed, n)) for n in numbers[start:][:size]]
-            picks = [
-                pick_frames(clips, n % len(clips), NO_DROPS, rng)
-                for n, rng in zip(numbers[start:], rngs, strict=False)
-            ]
+            here = [n % count for n in numbers[start : start + size]]
+            rngs = [np.random.default_rng((self.recipe.seed, n)) for n in here]
+            pairs = zip(here, rngs, strict=True)
+            picks = [pick_frames(clips, n % len(clips), NO_DROPS, rng) for n, rng in pairs]
             losses.append(self._losses(gather_examples(clips, picks, NO_DROPS, rngs), rngs)[0])
-        mean = torch.cat(losses).mean()
-        return float(self.accelerator.reduce(mean, "mean"))
+        counted = torch.tensor([n < count for n in numbers], device=self.device)
+        total = (torch.cat(losses) * counted).sum()
+        return float(self.accelerator.reduce(total, "sum")) / count
 
     def save(self) -> None:
         """Write the state, whole or not at all; every process must call."""
@@ -276,16 +292,3 @@ class Trainer:
             "mask": round(mask, 4),
             "seconds": round(seconds, 1),
         }
-
-
-def _passes(recipe: Recipe, processes: int) -> int:
-    """Return in how many passes a process takes its share of a batch; UsageError if it cannot."""
-    share, rest = divmod(recipe.batch_size, processes)
-    size = share if recipe.pass_size is None else min(recipe.pass_size, share)
-    if rest or not size or share % size:
-        raise UsageError(
-            f"a batch of {recipe.batch_size} cannot be shared by {processes} processes"
-            + ("" if recipe.pass_size is None else f" in passes of {recipe.pass_size}"),
-            "Make the batch a multiple of the number of processes times the size of a pass.",
-        )
-    return share // size

@@ -81,9 +81,9 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def agree(value: float, device: torch.device | str = "cpu") -> float:
-    """Return the first process's value in all of them; `device`: where their group talks."""
+    """Return the largest of all processes' values in each; `device`: where their group talks."""
     if not dist.is_initialized():
         return value
     shared = torch.tensor([value], dtype=torch.float64, device=device)
-    dist.broadcast(shared, 0)
+    dist.all_reduce(shared, dist.ReduceOp.MAX)
     return shared.item()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from artv_cli.errors import UsageError
 from artv_cli.settings import StaticNoise
 from artv_cli.train.examples import Drops
 
@@ -41,3 +42,18 @@ class Recipe:
     seed: int = 0
     log_interval: int = 100
     checkpoint_seconds: float = 300.0
+
+    def passes(self, processes: int) -> int:
+        """Return in how many passes each process takes its share of a batch.
+
+        Raises UsageError where a batch cannot be shared so.
+        """
+        share, rest = divmod(self.batch_size, processes)
+        size = share if self.pass_size is None else min(self.pass_size, share)
+        if rest or not size or share % size:
+            raise UsageError(
+                f"a batch of {self.batch_size} cannot be shared by {processes} processes"
+                + ("" if self.pass_size is None else f" in passes of {self.pass_size}"),
+                "Make the batch a multiple of the number of processes times the size of a pass.",
+            )
+        return share // size

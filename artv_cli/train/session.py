@@ -22,13 +22,14 @@ from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available
 from PIL import Image
 
-from artv_cli.errors import UsageError
+from artv_cli.errors import Interrupted, UsageError
 from artv_cli.files.output import replacing, storage_errors
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import Model, load_model
 from artv_cli.settings import StaticNoise
 from artv_cli.train.activations import checkpoint_activations
 from artv_cli.train.checkpoint import whole
+from artv_cli.train.device_memory import memory_told
 from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
@@ -36,7 +37,7 @@ from artv_cli.train.parallel import accelerator_for, is_sharded
 from artv_cli.train.progress import line
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import LORA, MODEL, Outcome, alone, require_own
-from artv_cli.train.shards import Sample, find_samples, split
+from artv_cli.train.shards import Make, Sample, find_samples, split, with_latents_of
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model
 from artv_cli.train.training_recipe import TrainingRecipe
@@ -83,7 +84,7 @@ class Session:
                 f"with a share of {share:g} every clip is held out", "Lower `validation: share`."
             )
         self.accelerator = self._accelerator(device)
-        with ExitStack() as stack:
+        with memory_told(recipe), ExitStack() as stack:
             if self.accelerator.is_main_process:
                 stack.enter_context(alone(out))
             self._prepare(train, held_out, samples)
@@ -95,8 +96,12 @@ class Session:
         self._model = self._load()
         learner = Learner(self._model.networks, self._model.text).to(self.accelerator.device)
         encoder = Encoder(self._model.vae.to(self.accelerator.device), self.size, self._is_half)
-        self.clips = VideoClips(train, encoder, recipe.workers, self._skip)
-        self.held_out = VideoClips(held_out, encoder, recipe.workers, self._skip)
+        make = Make(self.base.vae_fingerprint, encoder.shape)
+        usable, notes = with_latents_of(make, [*train, *held_out])
+        for note in notes:
+            self._say(note)
+        self.clips = VideoClips(usable[: len(train)], encoder, recipe.workers, self._skip)
+        self.held_out = VideoClips(usable[len(train) :], encoder, recipe.workers, self._skip)
         self.trainer = Trainer(
             learner,
             self.clips,
@@ -115,12 +120,19 @@ class Session:
         )
 
     def run(self, seconds: float = math.inf) -> Outcome:
-        """Train for at most `seconds`, save, and write the model. Every process must call, once."""
-        with self._alone, closing(self.clips), closing(self.held_out):
-            self.trainer.run(seconds, self._report, self._look)
-            trainer = self.trainer
-            model = self._export() if trainer.step else None
-            self.accelerator.wait_for_everyone()
+        """Train for at most `seconds`, save, and write the model. Every process must call, once.
+
+        Raises Interrupted once the state is saved where a signal came before the model's turn.
+        """
+        trainer = self.trainer
+        with memory_told(self.recipe), self._alone, closing(self.clips), closing(self.held_out):
+            try:
+                trainer.run(seconds, self._report, self._look)
+                model = self._export() if trainer.step else None
+                self.accelerator.wait_for_everyone()
+            except Interrupted:
+                self.accelerator.end_training()
+                raise
             self.accelerator.end_training()
             return Outcome(trainer.step, trainer.samples, model)
 
@@ -193,7 +205,7 @@ class Session:
     def _export(self) -> Path:
         """Write the model folder with the averaged weights, and the matrices by themselves."""
         weights = {
-            name.removeprefix("networks."): whole(weight).cpu()
+            name.removeprefix("networks."): whole(weight)
             for name, weight in self.trainer.average.weights.items()
         }
         path = self.out / MODEL

@@ -9,8 +9,10 @@ import hashlib
 import itertools
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,16 @@ Span = tuple[int, int]  # first byte and length
 
 
 @dataclass(frozen=True, slots=True)
+class Make:
+    """What latents are: the fingerprint of the autoencoder, and channels, height and width."""
+
+    vae: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """Where one clip lies, and how many frames it has."""
+    """Where one clip lies, how many frames it has, and the make of its latents, where told."""
 
     key: str
     shard: Path
@@ -33,6 +43,7 @@ class Sample:
     video: Span
     caption: Span
     latents: Span | None
+    make: Make | None = None
 
     def read(self, span: Span) -> bytes:
         """Return the bytes of one of its members."""
@@ -54,6 +65,34 @@ def find_samples(folders: Sequence[Path]) -> list[Sample]:
             f"{', '.join(map(str, folders))} holds no clip of {SHORTEST} frames or more", _AGAIN
         )
     return samples
+
+
+def with_latents_of(make: Make, samples: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
+    """Return the samples without latents of another make, and a sentence for each way they differ.
+
+    What has no latents is decoded and encoded while it is trained on.
+    """
+    kept: list[Sample] = []
+    counts: Counter[str] = Counter()
+    for sample in samples:
+        if sample.latents is not None and sample.make != make:
+            counts[_difference(make, sample.make)] += 1
+            sample = replace(sample, latents=None)
+        kept.append(sample)
+    return kept, [
+        f"the latents of {count} of {len(samples)} clips are {difference}: these clips are decoded"
+        " and encoded anew"
+        for difference, count in counts.items()
+    ]
+
+
+def _difference(wanted: Make, make: Make | None) -> str:
+    if make is None:
+        return "of an autoencoder that the shards do not tell"
+    if make.vae != wanted.vae:
+        return "of another autoencoder than the model's"
+    there, here = ("x".join(map(str, m.shape)) for m in (make, wanted))
+    return f"of another size, {there} instead of {here}"
 
 
 def split(samples: Sequence[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
@@ -119,7 +158,22 @@ def _sample(path: Path, key: str, members: dict[str, tarfile.TarInfo]) -> Sample
     with path.open("rb") as file:
         file.seek(spans[FACTS][0])
         try:
-            frames = int(json.loads(file.read(spans[FACTS][1]))["frames"])
+            facts = json.loads(file.read(spans[FACTS][1]))
+            frames = int(facts["frames"])
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path}: {key}.json does not say its frames", _AGAIN) from None
-    return Sample(key, path, frames, spans[VIDEO], spans[CAPTION], spans.get(LATENTS))
+    make = _make(facts.get("latents"))
+    return Sample(key, path, frames, spans[VIDEO], spans[CAPTION], spans.get(LATENTS), make)
+
+
+def _make(told: Any) -> Make | None:
+    match told:
+        case {"vae": str(vae), "shape": [int(), int(), int()] as shape}:
+            return _shared(Make(vae, tuple(shape)))
+    return None
+
+
+@cache
+def _shared(make: Make) -> Make:
+    """Return one object for all of the same make: there may be millions of samples."""
+    return make

@@ -132,7 +132,7 @@ class VideoClips(Clips):
         return torch.from_numpy(self.pictures(clip, frames).copy())
 
     def _stored(self, sample: Sample) -> Tensor | None:
-        """Return the latents of a sample that `prepare` encoded, if they are of this size."""
+        """Return the latents that `prepare` stored of a sample, if they are of this size."""
         if sample.latents is None:
             return None
         try:

@@ -97,11 +97,7 @@ class Road:
             if process.poll() is not None:
                 raise RuntimeError("the training ended before it could be killed")
             time.sleep(0.05)
-        # The launcher's processes are in sessions of their own, and would go on without it.
-        doomed = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
-        for one in doomed:
-            one.kill()
-        psutil.wait_procs(doomed)
+        kill(process)
         if steps_seen(self.out / "stopped") >= self.steps:
             raise RuntimeError("the training was over before it could be killed")
         self._train("train", "stopped")
@@ -174,6 +170,19 @@ class Road:
 def artv(*words: object) -> None:
     """Run an artv command; raises where it fails."""
     subprocess.run([sys.executable, "-m", "artv_cli", *map(str, words)], check=True)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all that it has started, and wait until they are gone.
+
+    A launcher's processes are in sessions of their own, and would go on without it.
+    """
+    children = psutil.Process(process.pid).children(True)
+    process.kill()
+    for child in children:
+        child.kill()
+    process.wait()
+    psutil.wait_procs(children)
 
 
 def story_clip(seed: int, length: int, side: int) -> tuple[list[Pixels], str]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from tiny_base import tiny_base
 
 from artv_cli.media.video import probe
 from artv_cli.model.folder import EMBEDDED
 from artv_cli.prepare.preparation import Order, prepare
-from benchmarks.full_road import Road, decibels, prepared_clips, story_clip, write_films
+from benchmarks.full_road import Road, decibels, kill, prepared_clips, story_clip, write_films
 
 
 def test_films_of_the_storybook_become_shards_by_artv_prepare(tmp_path: Path) -> None:
@@ -32,6 +37,16 @@ def test_decibels_are_those_of_the_mean_squared_error() -> None:
     black = np.zeros((2, 4, 4, 3), np.uint8)
     assert decibels(list(black), list(black + 255)) == 0
     assert decibels(list(black), list(black + 51)) == pytest.approx(13.98, abs=0.01)
+
+
+def test_a_launcher_is_killed_with_what_it_started_and_nothing_is_left_to_collect() -> None:
+    started = "import subprocess; subprocess.run(['sleep', '60'], start_new_session=True)"
+    process = subprocess.Popen([sys.executable, "-c", started])
+    while not (children := psutil.Process(process.pid).children()):
+        time.sleep(0.05)
+    kill(process)
+    assert process.returncode == -signal.SIGKILL
+    assert not any(child.is_running() for child in children)
 
 
 @pytest.mark.slow

@@ -131,9 +131,10 @@ class ArtvEngine:
     ) -> Latents:
         """Sample a frame whose references, anchor and prompt stand prepared in `full`."""
         model, sampling = self._model, request.sampling
-        conditions = self._branch_conditions(request, branches, full)
+        of_all = self._branch_conditions(request, branches, full)
 
         def predict(y_t: Tensor, timestep: int) -> Prediction:
+            conditions = of_all if len(y_t) == len(branches) else full
             timesteps = torch.full((len(y_t),), timestep, device=y_t.device)
             return Prediction(*model.networks(y_t.to(self._torch_dtype), timesteps, conditions))
 

@@ -6,7 +6,8 @@
 
     role     ingredients besides epoch, size, dtype and, but for a picture, model
     image    digest of the picture
-    key      prompt, seed of the frame, sampler, steps, noise level, scale and place of guidance
+    key      prompt, seed of the frame, sampler, steps, noise level, scale and place of guidance;
+             where guidance is rescaled, or works in an interval of timesteps alone, that as well
     next     the same, scales of reference and anchor, keys of both references, key of the anchor
     picture  the text-to-image model, prompt, seed of the frame, size at which it draws, steps and
              guidance that were asked of it; it is not shown, but what follows is encoded from it
@@ -24,6 +25,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from artv_cli.engine import FrameRequest, PictureRequest
+from artv_cli.setting_tables import ALL_TIMESTEPS
 from artv_cli.settings import Guidance, Sampling
 
 EPOCH = 1
@@ -76,6 +78,8 @@ CLASSIFIED: Mapping[str, Mapping[str, Standing]] = {
         "reference": "in the key",
         "anchor": "in the key",
         "on": "in the key",
+        "rescale": "in the key",
+        "interval": "in the key",
     },
     "KeyFrame": {
         "model": "not in the key",  # as above: the fingerprint of its weights is
@@ -140,7 +144,8 @@ def key_frame_ingredients(ground: Ingredients, request: FrameRequest) -> Ingredi
 
     Its references and its anchor are blank: their branches do not run, their scales do not count.
     """
-    return {**ground, "role": "key", **_drawn(request)}
+    guidance = request.sampling.guidance
+    return {**ground, "role": "key", **_drawn(request), **_moderated(guidance, guidance.text)}
 
 
 def next_frame_ingredients(
@@ -152,6 +157,7 @@ def next_frame_ingredients(
         **ground,
         "role": "next",
         **_drawn(request),
+        **_moderated(guidance, guidance.text, guidance.reference, guidance.anchor),
         "reference scale": float(guidance.reference),
         "anchor scale": float(guidance.anchor),
         "references": list(references),
@@ -162,8 +168,8 @@ def next_frame_ingredients(
 def request_of(ingredients: Ingredients) -> FrameRequest:
     """Return the request for a drawn frame that was made from `ingredients`: their inverse.
 
-    The scales of branches that did not run, those of a key frame, are 0. Raises LookupError where
-    something is missing, as it is for an image.
+    The scales of branches that did not run, those of a key frame, are 0, and what moderates no
+    branch is as if unsaid. Raises LookupError where something is missing, as it is for an image.
     """
     width, height = ingredients["size"]
     guidance = Guidance(
@@ -171,6 +177,8 @@ def request_of(ingredients: Ingredients) -> FrameRequest:
         reference=ingredients.get("reference scale", 0.0),
         anchor=ingredients.get("anchor scale", 0.0),
         on=ingredients["guidance on"],
+        rescale=ingredients.get("guidance rescale", Guidance.rescale),
+        interval=tuple(ingredients.get("guidance interval", ALL_TIMESTEPS)),
     )
     how = Sampling(
         sampler=ingredients["sampler"],
@@ -179,6 +187,19 @@ def request_of(ingredients: Ingredients) -> FrameRequest:
         noise_level=ingredients["noise level"],
     )
     return FrameRequest(ingredients["prompt"], ingredients["seed"], (width, height), how)
+
+
+def _moderated(guidance: Guidance, *scales: float) -> dict[str, Any]:
+    """Return what moderates guidance with the `scales` of the branches that may run.
+
+    Nothing where none runs, nor what is off: frames from before there was any keep their keys.
+    """
+    told: dict[str, Any] = {}
+    if any(scales) and guidance.rescale != 0:
+        told["guidance rescale"] = float(guidance.rescale)
+    if any(scales) and guidance.interval != ALL_TIMESTEPS:
+        told["guidance interval"] = list(guidance.interval)
+    return told
 
 
 def _drawn(request: FrameRequest) -> dict[str, Any]:

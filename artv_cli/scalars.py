@@ -27,6 +27,7 @@ _DECIMAL = re.compile(
 )
 _RATIO = re.compile(r"[0-9]{1,9}/[0-9]{1,9}")
 _SIZE = re.compile(r"([0-9]{1,9})\s*[x×]\s*([0-9]{1,9})")
+_INTERVAL = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})")
 _CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|min)?")
 _BYTES = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kMGT]?)(i)?B?", re.IGNORECASE)
@@ -234,6 +235,36 @@ class Size(Kind):
         side = Whole(self.low, self.high).json_schema()
         pair = {"type": "array", "items": side, "minItems": 2, "maxItems": 2}
         return {"anyOf": [pair, {"type": "string", "pattern": "^[0-9]+ *[x×] *[0-9]+$"}]}
+
+
+@dataclass(frozen=True)
+class Interval(Kind):
+    """Timesteps from a lowest to a highest, both of them in it: [200, 900] or "200-900"."""
+
+    low: int
+    high: int
+
+    def parse(self, value: object) -> tuple[int, int]:
+        ends: object = value
+        if isinstance(value, str) and (match := _INTERVAL.fullmatch(value.strip())):
+            ends = match.groups()
+        if isinstance(ends, list | tuple) and len(ends) == 2:
+            try:
+                end = Whole(self.low, self.high)
+                lowest, highest = end.parse(ends[0]), end.parse(ends[1])
+                if lowest <= highest:
+                    return lowest, highest
+            except ValueError:
+                pass
+        raise ValueError(
+            f"must be the lowest and the highest timestep, such as [200, 900], from {self.low} to "
+            f"{self.high}; not {shown(value)}"
+        )
+
+    def json_schema(self) -> dict[str, Any]:
+        end = Whole(self.low, self.high).json_schema()
+        pair = {"type": "array", "items": end, "minItems": 2, "maxItems": 2}
+        return {"anyOf": [pair, {"type": "string", "pattern": "^[0-9]+ *- *[0-9]+$"}]}
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from artv_cli.scalars import Choice, Number, Text, Whole
+from artv_cli.scalars import Choice, Interval, Number, Text, Whole
 
 GuidancePlace = Literal["dynamic", "composed"]
+ALL_TIMESTEPS = (0, 999)
 Name = Annotated[str, Text()]
 REVISION = Field(
     default=None, description="Branch, tag or commit of a hub model: a commit pins it."
@@ -25,7 +26,7 @@ class Frozen(BaseModel):
 
 
 class GuidanceSettings(Frozen):
-    """Guidance scales of Eq. 8 that a person set; what is left out is the model's own."""
+    """Guidance (Eq. 8) as a person set it; what is left out is the model's own."""
 
     text: _Scale | None = Field(default=None, description="How strongly the prompt is followed.")
     reference: _Scale | None = Field(
@@ -35,6 +36,14 @@ class GuidanceSettings(Frozen):
     on: Annotated[GuidancePlace, Choice(get_args(GuidancePlace))] | None = Field(
         default=None,
         description="Guide the dynamic part alone, or the composed prediction (the paper).",
+    )
+    rescale: Annotated[float, Number(0, 1)] | None = Field(
+        default=None,
+        description="How far the contrast that guidance adds is taken back: 0 not, 1 wholly.",
+    )
+    interval: Annotated[tuple[int, int], Interval(*ALL_TIMESTEPS)] | None = Field(
+        default=None,
+        description="The lowest and the highest timestep that are guided: the others are cheaper.",
     )
 
 

@@ -20,6 +20,7 @@ from artv_cli.files.input_file import read_input
 from artv_cli.latents import Dtype
 from artv_cli.scalars import Bytes, Choice, Folder, Pattern, Rate, Size, Switch, Whole
 from artv_cli.setting_tables import (
+    ALL_TIMESTEPS,
     REVISION,
     TABLES,
     VARIANT,
@@ -42,12 +43,18 @@ _FILE_LIMIT = 1_000_000  # bytes
 @dataclass(frozen=True, kw_only=True)
 class Guidance:
     """The scales of Eq. 8 and the place of guidance: on the composed prediction, as in the paper,
-    or on the dynamic part alone, so that what is copied is never guided."""
+    or on the dynamic part alone, so that what is copied is never guided.
+
+    `rescale` (0-1) is the share of the added deviation that is taken back (arXiv 2305.08891, Sec.
+    3.4); `interval` holds the lowest and the highest timestep that are guided (arXiv 2404.07724).
+    """
 
     text: float
     reference: float
     anchor: float
     on: GuidancePlace
+    rescale: float = 0.0
+    interval: tuple[int, int] = ALL_TIMESTEPS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def effort(frame: FramePlan) -> int:
     """Return how much work it is to draw a frame: sampling steps times guidance branches.
 
     An image counts as nothing: encoding it is quick. A drawn key frame has neither references nor
-    anchor, so their branches do not run.
+    anchor, so their branches do not run; outside the interval of guidance, none but the full does.
     """
     if frame.request is None:
         return 0
@@ -31,7 +31,10 @@ def effort(frame: FramePlan) -> int:
     scales = [guidance.text]
     if frame.role == "next":
         scales += [guidance.reference, guidance.anchor]
-    return frame.request.sampling.steps * (1 + sum(scale != 0 for scale in scales))
+    steps, (lowest, highest) = frame.request.sampling.steps, guidance.interval
+    timesteps = (999 * (steps - step) // steps for step in range(steps))  # as Schedule spaces them
+    guided = sum(lowest <= timestep <= highest for timestep in timesteps)
+    return steps + guided * sum(scale != 0 for scale in scales)
 
 
 def record_timings(root: Path, drawn: Iterable[tuple[FramePlan, float, int]]) -> None:

@@ -84,8 +84,7 @@ class StandInEngine:
         self.calls.append(Call("key_frame", request))
         # References and anchor are blank: how strongly they pull changes nothing.
         guidance = replace(request.sampling.guidance, reference=0.0, anchor=0.0)
-        request = replace(request, sampling=replace(request.sampling, guidance=guidance))
-        return self._latents(request.size, "key", repr(request).encode())
+        return self._latents(request.size, "key", _heard(request, guidance))
 
     def next_frame(
         self,
@@ -99,7 +98,8 @@ class StandInEngine:
             width, height = (side // 8 for side in request.size)
             watch(999 - 100 * step, np.full((height, width), step / 8, np.float32))
         before = b"".join(latents.data for latents in (*references, anchor))
-        return self._latents(request.size, "next", repr(request).encode() + before)
+        heard = _heard(request, request.sampling.guidance)
+        return self._latents(request.size, "next", heard + before)
 
     def decode(self, latents: Latents) -> Pixels:
         self.calls.append(Call("decode"))
@@ -115,6 +115,14 @@ class StandInEngine:
         if self._broken_after is not None and len(self.drawn) > self._broken_after:
             values = np.full_like(values, np.nan)
         return Latents("float32", shape, values.tobytes())
+
+
+def _heard(request: FrameRequest, guidance: Guidance) -> bytes:
+    """Return what an engine hears of a request: where nothing is guided, nothing is moderated."""
+    if not (guidance.text or guidance.reference or guidance.anchor):
+        guidance = replace(guidance, rescale=0.0, interval=(0, 999))
+    guidance = replace(guidance, rescale=abs(guidance.rescale))  # there is but one zero
+    return repr(replace(request, sampling=replace(request.sampling, guidance=guidance))).encode()
 
 
 class KilledEngine(StandInEngine):

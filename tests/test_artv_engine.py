@@ -135,8 +135,10 @@ def test_same_request_gives_the_same_bits_in_another_engine(engine: ArtvEngine) 
         sampled(sampler="euler"),
         sampled(noise_level=50),
         sampled(guidance=replace(PREFERENCES.sampling.guidance, text=1.0)),
+        sampled(guidance=replace(PREFERENCES.sampling.guidance, rescale=0.7)),
+        sampled(guidance=replace(PREFERENCES.sampling.guidance, interval=(400, 999))),
     ],
-    ids=["seed", "prompt", "steps", "sampler", "noise level", "guidance"],
+    ids=["seed", "prompt", "steps", "sampler", "noise level", "guidance", "rescale", "interval"],
 )
 def test_everything_in_a_request_changes_key_frames_and_next_frames(
     engine: ArtvEngine, other: FrameRequest
@@ -212,6 +214,49 @@ def test_a_branch_whose_scale_is_0_or_whose_condition_is_blank_does_not_run(
         rows.clear()
         engine.key_frame(request)
         assert rows == [key_rows] * REQUEST.sampling.steps
+
+
+@pytest.mark.parametrize("on", ["dynamic", "composed"])
+def test_outside_the_interval_one_branch_runs_and_its_conditions_are_prepared_no_second_time(
+    engine: ArtvEngine, on: Any
+) -> None:
+    assert engine._model.schedule.timesteps(3) == [999, 666, 333]
+    request = sampled(guidance=replace(ALL_SCALES, on=on, interval=(600, 700)))
+    networks, masks = engine._model.networks, 4 if on == "composed" else 1
+    draw(engine, request)  # the prompt and the blank conditions stand prepared
+    with (
+        rows_seen(networks.dynamic) as dynamic,
+        rows_seen(networks.mask) as mask,
+        rows_seen(networks.dynamic.adapter) as references,
+    ):
+        draw(engine, request)
+        assert (dynamic, mask, references) == ([1, 4, 1], [1, masks, 1], [1])
+        dynamic.clear()
+        engine.key_frame(request)
+        assert dynamic == [1, 2, 1]
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2s_ancestral", "dpmpp_2m", "euler"])
+@pytest.mark.parametrize("on", ["dynamic", "composed"])
+def test_where_no_timestep_is_guided_the_frame_is_one_without_guidance(
+    engine: ArtvEngine, on: Any, sampler: Any
+) -> None:
+    guided = replace(ALL_SCALES, on=on, rescale=0.7, interval=(998, 998))
+    frames = [
+        (engine.key_frame(request), draw(engine, request))
+        for guidance in (guided, replace(NO_GUIDANCE, on=on))
+        for request in [sampled(guidance=guidance, sampler=sampler)]
+    ]
+    assert frames[0] == frames[1]
+
+
+def test_where_nothing_is_guided_neither_rescale_nor_interval_matters(engine: ArtvEngine) -> None:
+    plain, told = (
+        sampled(guidance=guidance)
+        for guidance in (NO_GUIDANCE, replace(NO_GUIDANCE, rescale=0.7, interval=(0, 500)))
+    )
+    assert draw(engine, told) == draw(engine, plain)
+    assert engine.key_frame(told) == engine.key_frame(plain)
 
 
 @pytest.mark.parametrize(("on", "rows_of_masks"), [("dynamic", 1), ("composed", 4)])

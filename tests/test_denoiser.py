@@ -47,7 +47,7 @@ class Networks:
 
     def __call__(self, y_t, timestep):
         self.asked.append((y_t, timestep))
-        return Prediction(self.masks, self.noise)
+        return Prediction(self.masks[: len(y_t)], self.noise[: len(y_t)])
 
 
 def build(guidance=UNGUIDED, *, reference=True, mask=None, form="exact"):
@@ -196,6 +196,58 @@ def test_whoever_watches_sees_the_full_branch_s_mask_once_in_each_evaluation(gui
     assert torch.equal(mask, networks.masks[: SHAPE[0]])
     watched(X, SIGMAS[3])
     assert [timestep for timestep, _ in seen[1:]] == [979]
+
+
+@pytest.mark.parametrize("guidance", [PAPER, ON_DYNAMIC])
+def test_outside_the_interval_the_full_branch_alone_is_asked_for_and_is_the_result(guidance):
+    denoiser, networks = build(replace(guidance, interval=(200, 900)))
+    unguided, _ = build(UNGUIDED)
+    everywhere, _ = build(guidance)
+    for sigma in SIGMAS:
+        timestep, rows = SCHEDULE.nearest_timestep(sigma), networks.asked
+        result = denoiser(X, sigma)
+        if timestep == 200:
+            assert len(rows[-1][0]) == 4 * SHAPE[0]
+            assert torch.equal(result, everywhere(X, sigma))
+        else:
+            assert len(rows[-1][0]) == SHAPE[0]
+            full = Prediction(networks.masks[: SHAPE[0]], networks.noise[: SHAPE[0]])
+            alone = replace(unguided, predict=lambda y_t, timestep, full=full: full)
+            assert torch.equal(result, alone(X, sigma))
+    assert len(networks.asked) == len(SIGMAS)
+
+
+@pytest.mark.parametrize(("interval", "rows"), [((200, 200), 4), ((0, 199), 1), ((201, 999), 1)])
+def test_both_ends_of_the_interval_are_in_it(interval, rows):
+    denoiser, networks = build(replace(ON_DYNAMIC, interval=interval))
+    denoiser(X, SIGMAS[2])
+    assert len(networks.asked[0][0]) == rows * SHAPE[0]
+
+
+@pytest.mark.parametrize("guidance", [UNGUIDED, PAPER, ON_DYNAMIC])
+def test_where_all_is_guided_and_nothing_rescaled_not_a_bit_changes(guidance):
+    plain, asked = build(guidance)
+    told, told_asked = build(replace(guidance, rescale=0.0, interval=(0, 999)))
+    for sigma in SIGMAS:
+        assert torch.equal(told(X, sigma), plain(X, sigma))
+    assert [y_t.shape for y_t, _ in told_asked.asked] == [y_t.shape for y_t, _ in asked.asked]
+    if guidance is UNGUIDED:
+        tamed, _ = build(replace(guidance, rescale=0.7, interval=(200, 300)))
+        assert torch.equal(tamed(X, 1.0), plain(X, 1.0)), "where nothing is guided, neither counts"
+
+
+def test_on_dynamic_what_is_rescaled_is_the_dynamic_part_and_on_composed_the_blend():
+    sigma = SIGMAS[3]
+    for guidance in (ON_DYNAMIC, PAPER):
+        denoiser, networks = build(replace(guidance, rescale=1.0))
+        full = X - sigma * networks.noise[: SHAPE[0]]
+        mask = networks.masks[: SHAPE[0]]
+        result = denoiser(X, sigma)
+        if guidance.on == "dynamic":
+            result = (result - mask * denoiser.reference) / (1 - mask)
+        else:
+            full = mask * denoiser.reference + (1 - mask) * full
+        torch.testing.assert_close(result.std((1, 2, 3)), full.std((1, 2, 3)))
 
 
 def test_what_is_copied_is_never_guided_on_dynamic_but_is_on_composed():

@@ -22,7 +22,7 @@ from replay import (
     replay_model,
     replay_stories,
 )
-from standin import MODEL
+from standin import MODEL, SAMPLING
 from typer.testing import CliRunner
 
 from artv_cli.errors import UsageError
@@ -37,8 +37,9 @@ from artv_cli.evaluate.stories import (
     plan_story,
     tell,
 )
-from artv_cli.evaluate.storybook import Evaluation, Way, evaluate, read_ways
+from artv_cli.evaluate.storybook import Evaluation, Way, _how, evaluate, read_ways
 from artv_cli.evaluate.summary import Bar, Figure, mean_masks
+from artv_cli.setting_tables import GuidanceSettings
 from artv_cli.settings import Settings
 from artv_cli.storybook.repertoire import held_out
 from artv_cli.storybook.vocabulary import Vocabulary
@@ -143,9 +144,25 @@ def test_ways_are_one_for_each_value() -> None:
     assert (ways[2].static_noise, ways[2].settings) == ("exact", Way().settings)
 
 
+def test_rescaled_and_interval_guidance_are_ways() -> None:
+    plain, rescaled, interval = read_ways(["guidance.rescale=0,0.7", "guidance.interval=200-900"])
+    assert plain.settings.guidance == GuidanceSettings(rescale=0)
+    assert rescaled.settings.guidance == GuidanceSettings(rescale=0.7)
+    assert interval.settings.guidance == GuidanceSettings(interval=(200, 900))
+
+
+def test_records_from_before_a_setting_of_guidance_existed_keep_their_keys() -> None:
+    guidance = {"text": 3.0, "reference": 0.25, "anchor": 0.25, "on": "dynamic"}
+    kept = {"sampler": "dpmpp_2m", "steps": 8, "guidance": guidance, "noise_level": 200}
+    assert _how(SAMPLING) == kept
+    told = _how(replace(SAMPLING, guidance=replace(SAMPLING.guidance, rescale=0.7)))
+    assert told == {**kept, "guidance": {**guidance, "rescale": 0.7}}
+
+
 @pytest.mark.parametrize(
     "text", ["prompt=a cat", "noise_level", "noise_level=", "noise_level=1,,2", "noise_level=many",
-             "guidance.on=sunday", "static_noise=none"],
+             "guidance.on=sunday", "guidance.rescale=2", "guidance.interval=9-1",
+             "static_noise=none"],
 )  # fmt: skip
 def test_a_bad_variation_is_one_sentence(text: str) -> None:
     with pytest.raises(UsageError):

@@ -282,6 +282,9 @@ def test_a_bad_artv_entry_is_named(folder: Path, change: dict[str, Any], where: 
     assert where in complaint(folder)
 
 
+UNGUIDED = {"text": 0, "reference": 0, "anchor": 0, "on": "dynamic"}
+
+
 @pytest.mark.parametrize(
     ("change", "where"),
     [
@@ -289,7 +292,9 @@ def test_a_bad_artv_entry_is_named(folder: Path, change: dict[str, Any], where: 
         ({"steps": 1001}, "steps"),
         ({"noise_level": 1000}, "noise_level"),
         ({"sampler": "ddim"}, "sampler"),
-        ({"guidance": {"text": -1, "reference": 0, "anchor": 0, "on": "dynamic"}}, "guidance.text"),
+        ({"guidance": UNGUIDED | {"text": -1}}, "guidance.text"),
+        ({"guidance": UNGUIDED | {"rescale": 2}}, "guidance.rescale"),
+        ({"guidance": UNGUIDED | {"interval": [900, 200]}}, "guidance.interval"),
     ],
 )
 def test_defaults_that_no_user_could_ask_for_are_refused(
@@ -297,6 +302,25 @@ def test_defaults_that_no_user_could_ask_for_are_refused(
 ) -> None:
     edit_json(folder / INDEX, lambda index: index["artv"]["sampling"].update(change))
     assert where in complaint(folder)
+
+
+def test_models_written_before_guidance_was_moderated_are_read_with_nothing_moderated(
+    folder: Path,
+) -> None:
+    def forget(index: dict[str, Any]) -> None:
+        for name in ("rescale", "interval"):
+            index["artv"]["sampling"]["guidance"].pop(name, None)
+
+    edit_json(folder / INDEX, forget)
+    guidance = find_model(str(folder)).preferences.sampling.guidance
+    assert (guidance.rescale, guidance.interval) == (0.0, (0, 999))
+
+
+def test_a_model_may_like_its_guidance_moderated(folder: Path) -> None:
+    likes = {"rescale": 0.7, "interval": [200, 900]}
+    edit_json(folder / INDEX, lambda index: index["artv"]["sampling"]["guidance"].update(likes))
+    guidance = find_model(str(folder)).preferences.sampling.guidance
+    assert (guidance.rescale, guidance.interval) == (0.7, (200, 900))
 
 
 def test_key_frames_have_the_same_limits(folder: Path) -> None:

@@ -1,11 +1,13 @@
-"""Eq. 8 and the branches that it needs."""
+"""Eq. 8, the branches that it needs, and guidance rescaled."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artv_cli.diffusion.guidance import Branch, guidance_branches, guide
+from artv_cli.diffusion.guidance import Branch, guidance_branches, guide, rescale
 from artv_cli.settings import Guidance
 
 PAPER = Guidance(text=6.5, reference=0.25, anchor=0.25, on="composed")
@@ -69,3 +71,50 @@ def test_the_limit_bounds_the_distance_from_the_full_branch_on_both_sides(full, 
     limited = guide(outputs, branches, PAPER, limit=limit)
     expected = min(max(free.item(), full - limit), full + limit)
     assert limited.item() == pytest.approx(expected, abs=1e-12)
+
+
+def samples(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+FULL, BLANK = samples(1, 3, 4, 5, 6), samples(2, 3, 4, 5, 6)
+TEXT_BRANCHES = (Branch.FULL, Branch.NO_TEXT)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
+def test_rescaling_is_that_of_diffusers(share):
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+
+    guided = guide([FULL, BLANK], TEXT_BRANCHES, PAPER) + 0.5
+    expected = rescale_noise_cfg(guided, FULL, guidance_rescale=share)
+    torch.testing.assert_close(rescale(guided, FULL, share), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_rescaled_wholly_each_sample_has_the_deviation_of_its_own_full_branch():
+    scales = torch.tensor([0.1, 1, 10], dtype=torch.float64).view(3, 1, 1, 1)
+    outputs = [FULL * scales, BLANK]
+    wild = guide(outputs, TEXT_BRANCHES, PAPER)
+    tame = guide(outputs, TEXT_BRANCHES, replace(PAPER, rescale=1.0))
+    expected = outputs[0].std((1, 2, 3))
+    torch.testing.assert_close(tame.std((1, 2, 3)), expected)
+    assert (wild.std((1, 2, 3)) > 2 * expected).all(), "nothing to tame: it would prove nothing"
+
+
+def test_what_is_limited_is_limited_first_and_then_rescaled():
+    guidance = replace(PAPER, rescale=0.7)
+    limited = guide([FULL, BLANK], TEXT_BRANCHES, PAPER, limit=1.5)
+    expected = rescale(limited, FULL, 0.7)
+    assert torch.equal(guide([FULL, BLANK], TEXT_BRANCHES, guidance, limit=1.5), expected)
+    late = rescale(guide([FULL, BLANK], TEXT_BRANCHES, PAPER), FULL, 0.7)
+    assert not torch.allclose(late, expected)
+
+
+@pytest.mark.parametrize("share", [0.7, 1.0])
+def test_one_branch_is_not_rescaled_not_even_by_rounding(share):
+    full = FULL.float()
+    assert torch.equal(guide([full], (Branch.FULL,), replace(PAPER, rescale=share)), full)
+
+
+def test_a_sample_without_deviation_stays_as_it_is():
+    flat = torch.full_like(FULL, 0.25)
+    assert torch.equal(rescale(flat, FULL, 1.0), flat)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from standin import MODEL, SAMPLING
 
 from artv_cli import keys
 from artv_cli.key_frames import KeyFrameModel
-from artv_cli.keys import CLASSIFIED, key_of
+from artv_cli.keys import CLASSIFIED, key_of, request_of
 from artv_cli.model.text_to_image import TextToImageFolder
 from artv_cli.plan import make_plan
 from artv_cli.setting_tables import GuidanceSettings, KeyFrameSettings
@@ -80,7 +81,10 @@ FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "Guidance": {
         name: BOARD | {"settings": {"guidance": {name: value}}}
-        for name, value in {"text": 5, "reference": 1, "anchor": 1, "on": "composed"}.items()
+        for name, value in {
+            "text": 5, "reference": 1, "anchor": 1, "on": "composed", "rescale": 0.7,
+            "interval": [200, 900],
+        }.items()
     },
     "KeyFrame": {
         name: BOARD | {"settings": {"key_frame": {"model": "one", name: value}}}
@@ -171,6 +175,34 @@ def test_a_drawn_key_frame_does_not_depend_on_scales_of_branches_that_do_not_run
     )
     assert one[0] == two[0]
     assert not set(one[1:]) & set(two[1:])
+
+
+MODERATED = {"rescale": 0.7, "interval": [200, 900]}
+
+
+def test_what_moderates_guidance_counts_just_where_a_branch_is_guided() -> None:
+    def told(**guidance: Any) -> list[str]:
+        return frame_keys(WALK, settings={"guidance": guidance})
+
+    off: dict[str, Any] = {"text": 0, "reference": 0, "anchor": 0}
+    assert told(**off, **MODERATED) == told(**off)
+    for name, value in MODERATED.items():
+        assert not set(told(**{name: value})) & set(told()), name
+        one, two = told(**off | {"anchor": 1, name: value}), told(**off | {"anchor": 1})
+        assert one[0] == two[0], "a key frame has no anchor to be guided by"
+        assert not set(one[1:]) & set(two[1:])
+
+
+@pytest.mark.parametrize("said", [{"rescale": 0}, {"rescale": -0.0}, {"interval": "0-999"}])
+def test_what_moderates_nothing_leaves_every_key(said: dict[str, Any]) -> None:
+    assert frame_keys(WALK, settings={"guidance": said}) == frame_keys(WALK)
+
+
+@pytest.mark.parametrize("said", [{}, *({name: value} for name, value in MODERATED.items())])
+def test_a_frames_request_is_found_again_in_what_it_is_made_of(said: dict[str, Any]) -> None:
+    for frame in plan(WALK, settings={"guidance": said | {"reference": 0, "anchor": 0}}).frames:
+        stored = json.loads(json.dumps(frame.ingredients))
+        assert request_of(stored) == frame.request
 
 
 def test_a_key_is_what_it_was_when_this_test_was_written() -> None:

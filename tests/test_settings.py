@@ -70,6 +70,9 @@ def complaint(**flags: object) -> str:
             "text=3, anchor=1e-1,on=composed",
             GuidanceSettings(text=3, anchor=0.1, on="composed"),
         ),
+        ("guidance", {"rescale": "0.7"}, GuidanceSettings(rescale=0.7)),
+        ("guidance", {"interval": ["200", 900]}, GuidanceSettings(interval=(200, 900))),
+        ("guidance", "rescale=1,interval=0 - 0", GuidanceSettings(rescale=1, interval=(0, 0))),
     ],
 )
 def test_a_flag_is_read_as_a_person_means_it(name: str, said: object, value: object) -> None:
@@ -108,6 +111,18 @@ def test_a_flag_is_read_as_a_person_means_it(name: str, said: object, value: obj
         ("guidance", "txt=1", "--guidance: txt is not a known key; did you mean 'text'?"),
         ("guidance", "text=nan", "not 'nan'"),
         ("guidance", {"text": float("inf")}, "not inf"),
+        ("guidance", "rescale=1.5", "--guidance: rescale must be a number from 0 to 1, not '1.5'"),
+        (
+            "guidance",
+            "interval=900-200",
+            "--guidance: interval must be the lowest and the highest timestep, such as [200, 900],"
+            " from 0 to 999; not '900-200'",
+        ),
+        ("guidance", {"interval": [0, 1000]}, "from 0 to 999; not [0, 1000]"),
+        ("guidance", {"interval": [0, 1, 2]}, "not [0, 1, 2]"),
+        ("guidance", {"interval": "200"}, "not '200'"),
+        ("guidance", {"interval": [False, True]}, "not [False, True]"),
+        ("guidance", {"interval": 3}, "not 3"),
         ("guidance", [1], "--guidance must hold keys and values, not [1]"),
         ("key_frame_model", "", "--key-frame-model is blank"),
         ("stepz", 3, "--stepz is not a known key; did you mean 'steps'?"),
@@ -152,6 +167,7 @@ def test_the_environment_speaks_for_every_setting() -> None:
         "offload": "model",
         "size": "64x64", "fps": "8", "strict": "1", "cache": "c", "guidance.text": "1",
         "guidance.reference": "2", "guidance.anchor": "3", "guidance.on": "composed",
+        "guidance.rescale": "0.7", "guidance.interval": "200-900",
         "max_cache_size": "2GB",
     }  # fmt: skip
     key_frame = {"model": "m", "revision": "r", "variant": "v", "steps": "4", "guidance": "0"}
@@ -253,11 +269,11 @@ def test_explain_names_the_layer_that_won() -> None:
 
 def test_sampling_is_the_models_own_where_nothing_was_said() -> None:
     assert sampling(Settings(), DEFAULT) == DEFAULT
-    said = Settings(steps=50, guidance=GuidanceSettings(anchor=0, on="composed"))
+    said = Settings(steps=50, guidance=GuidanceSettings(anchor=0, on="composed", rescale=0.5))
     assert sampling(said, DEFAULT) == Sampling(
         sampler="dpmpp_2m",
         steps=50,
-        guidance=Guidance(text=3, reference=0.25, anchor=0, on="composed"),
+        guidance=Guidance(text=3, reference=0.25, anchor=0, on="composed", rescale=0.5),
         noise_level=200,
     )
 

@@ -20,6 +20,7 @@ from artv_cli.history import Change, explain_frame, past_stories, recall, rememb
 from artv_cli.image_paths import image_paths, seen_from
 from artv_cli.media.probe import read_frames, read_metadata
 from artv_cli.observer import Observer, Work
+from artv_cli.setting_tables import GuidanceSettings
 from artv_cli.settings import Settings
 from artv_cli.story import (
     Story,
@@ -171,6 +172,9 @@ def test_the_time_is_told_from_frames_drawn_here_and_scales_with_the_steps(studi
     assert timings.expected_seconds(Path("cache"), frames[1:4]) == pytest.approx(12.0)
     halved = opened(settings=Settings(steps=4)).plan.frames
     assert timings.expected_seconds(Path("cache"), halved[1:4]) == pytest.approx(6.0)
+    late = Settings(guidance=GuidanceSettings(interval=(0, 500)))  # 4 of 8 steps, 1 branch of 4
+    guided = opened(settings=late).plan.frames
+    assert timings.expected_seconds(Path("cache"), guided[1:4]) == pytest.approx(12 * 20 / 32)
     assert timings.expected_bytes(Path("cache"), frames[0]) == 900
     other = opened(settings=Settings(size=(64, 32))).plan.frames
     assert timings.expected_seconds(Path("cache"), other) is None

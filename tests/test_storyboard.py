@@ -49,7 +49,7 @@ size: [128, 96]
 fps: 30000/1001
 seed: 7
 steps: 50
-guidance: {text: 6.5, reference: .25, on: composed}
+guidance: {text: 6.5, reference: .25, on: composed, rescale: .7, interval: [200, 900]}
 noise_level: 200
 strict: yes
 image: cat.png
@@ -81,7 +81,9 @@ def test_every_key_is_read() -> None:
             fps=Fraction(30000, 1001),
             seed=7,
             steps=50,
-            guidance=GuidanceSettings(text=6.5, reference=0.25, on="composed"),
+            guidance=GuidanceSettings(
+                text=6.5, reference=0.25, on="composed", rescale=0.7, interval=(200, 900)
+            ),
             noise_level=200,
             strict=True,
         ),
@@ -243,6 +245,12 @@ def test_the_message_begins_with_name_line_and_column() -> None:
         ('{prompt: "\\uD800", frames: 1}', "1:21: 'prompt' holds a character that cannot be shown"),
         ("{prompt: a, frames: 1, anchor: [1]}", "1:43: 'anchor' must be previous, first, key, "),
         ("{prompt: a, frames: 1, anchor: {segment: 1, frame: x}}", "1:63: 'frame' must be a whole"),
+        ("{prompt: a, frames: 1, guidance: {rescale: 2}}", "1:55: 'rescale' must be a number from"),
+        (
+            "{prompt: a, frames: 1, guidance: {text: 3, interval: [900, 200]}}",
+            "1:66: 'interval' must be the lowest and the highest timestep, such as [200, 900], from"
+            " 0 to 999; not [900, 200]",
+        ),
         ("{prompt: a, frames: 1, guidance: 3}", "1:45: 'guidance' must hold keys and values"),
     ],
 )  # fmt: skip
@@ -415,6 +423,8 @@ texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(
 )
 seeds = st.none() | st.integers(0, 2**63 - 1)
 scales = st.none() | st.floats(0, 50)
+ends = st.integers(0, 999)
+intervals = st.none() | st.tuples(ends, ends).map(lambda pair: (min(pair), max(pair)))
 board_settings = st.builds(
     Settings,
     seed=seeds,
@@ -422,7 +432,7 @@ board_settings = st.builds(
     size=st.none() | st.tuples(st.integers(8, 8192), st.integers(8, 8192)),
     fps=st.none() | st.fractions(Fraction(1, 1000), 1000, max_denominator=10**6),
     strict=st.none() | st.booleans(),
-    guidance=st.none() | st.builds(GuidanceSettings, text=scales, anchor=scales),
+    guidance=st.none() | st.builds(GuidanceSettings, text=scales, interval=intervals),
 )
 segments = st.builds(
     Segment,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from artv_cli.export import Output
+from artv_cli.setting_tables import GuidanceSettings
 from artv_cli.settings import SamplerName, Settings, flag_settings, merge
 
 _MODEL = "Model"
@@ -69,6 +70,16 @@ class FrameOptions:
         str | None,
         _option("Guide the dynamic part alone, or composed: the blend.", _FRAMES, "PLACE"),
     ] = None
+    guidance_rescale: Annotated[
+        str | None,
+        _option("How far the contrast that guidance adds is taken back, 0 to 1.", _FRAMES, "SHARE"),
+    ] = None
+    guidance_interval: Annotated[
+        str | None,
+        _option(
+            "The timesteps that are guided, as in 200-900: the others are cheaper.", _FRAMES, "A-B"
+        ),
+    ] = None
     noise_level: Annotated[
         str | None,
         _option("How far references and anchor are noised, 0 to 999.", _FRAMES, "N"),
@@ -94,9 +105,10 @@ class FrameOptions:
     def settings(self, **more: object) -> Settings:
         """Return what these flags, and `more` of other groups, say; UsageError names a bad one."""
         flags = dataclasses.asdict(self) | more
-        scales = {name: flags.pop(f"guidance_{name}") for name in ("reference", "anchor", "on")}
-        scales = {name: scale for name, scale in scales.items() if scale is not None}
-        return merge(flag_settings(guidance=scales or None), flag_settings(**flags))
+        single = [name for name in GuidanceSettings.model_fields if f"guidance_{name}" in flags]
+        said = {name: flags.pop(f"guidance_{name}") for name in single}
+        said = {name: value for name, value in said.items() if value is not None}
+        return merge(flag_settings(guidance=said or None), flag_settings(**flags))
 
 
 @dataclass(frozen=True, kw_only=True)

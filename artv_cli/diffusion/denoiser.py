@@ -33,8 +33,9 @@ class Prediction(NamedTuple):
     dynamic: Tensor  # (b, c, h, w): the dynamic noise
 
 
-# (y_t (n*b, c, h, w) branch by branch, timestep) -> Prediction of the same n*b. Where guidance is
-# on the dynamic part, only the full branch's mask is read: the first b will do.
+# (y_t (n*b, c, h, w) branch by branch, timestep) -> Prediction of the same n*b: of all branches, or
+# of the full one alone (n = 1). Where guidance is on the dynamic part, only the full branch's mask
+# is read: the first b will do.
 NoisePredictor = Callable[[Tensor, int], Prediction]
 
 
@@ -73,8 +74,9 @@ def compose_noise(mask: Tensor, static: Tensor, dynamic: Tensor) -> Tensor:
 class Denoiser:
     """A noise predictor as k-diffusion's samplers want it: `denoise(x, sigma) -> denoised`.
 
-    `branches` names what the batch of `predict` holds, `FULL` first; `reference` is the previous
-    frame's clean latents, (b, c, h, w), or None for a key frame, which has nothing to copy.
+    `branches` names what the batch of `predict` holds, `FULL` first, and alone where the timestep
+    lies outside `guidance.interval`; `reference` is the previous frame's clean latents,
+    (b, c, h, w), or None for a key frame, which has nothing to copy.
     `watch` hears each evaluation's timestep and the full branch's mask, (b, 1, h, w).
     """
 
@@ -96,7 +98,9 @@ class Denoiser:
         sigma = self.schedule.sigmas[timestep].item()
         y_t = x / math.sqrt(1 + sigma**2)
 
-        mask, noise = self.predict(y_t.repeat(len(self.branches), 1, 1, 1), timestep)
+        lowest, highest = self.guidance.interval
+        branches = self.branches if lowest <= timestep <= highest else (Branch.FULL,)
+        mask, noise = self.predict(y_t.repeat(len(branches), 1, 1, 1), timestep)
         masks = mask.to(x).split(len(x))  # n of (b, 1, h, w)
         dynamic = [x - sigma * part for part in noise.to(x).split(len(x))]  # n of (b, c, h, w)
         if self.watch is not None:
@@ -107,10 +111,10 @@ class Denoiser:
             composed = [
                 # Where the references are blank there is nothing to copy: the mask is 0.
                 d if branch is Branch.NO_REFERENCE else _blend(m, static, d)
-                for branch, m, d in zip(self.branches, masks, dynamic, strict=True)
+                for branch, m, d in zip(branches, masks, dynamic, strict=True)
             ]
-            return guide(composed, self.branches, self.guidance)
-        guided = guide(dynamic, self.branches, self.guidance, limit=DYNAMIC_LIMIT)
+            return guide(composed, branches, self.guidance)
+        guided = guide(dynamic, branches, self.guidance, limit=DYNAMIC_LIMIT)
         return _blend(masks[0], static, guided)
 
     def _static(self, x: Tensor, y_t: Tensor, sigma: float) -> Tensor | None:

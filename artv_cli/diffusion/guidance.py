@@ -47,17 +47,35 @@ def guide(
     *,
     limit: float | None = None,
 ) -> Tensor:
-    """Return `full + sum of scale * (full - blank)` over the guided branches (Eq. 8).
+    """Return `full + sum of scale * (full - blank)` over the guided branches (Eq. 8), rescaled.
 
-    `outputs`: one tensor per branch, all of one shape, `FULL` first. `limit` bounds how far, value
-    by value, the result may lie from the full branch.
+    `outputs`: one tensor per branch, all (b, ...), `FULL` first. `limit` bounds how far, value by
+    value, the push may go from the full branch, before it is rescaled.
     """
     full, *others = outputs
     scales = _scales(guidance)
     push = torch.zeros_like(full)
     for branch, other in zip(branches[1:], others, strict=True):
         push = push + scales[branch] * (full - other)
-    return full + (push if limit is None else push.clamp(-limit, limit))
+    guided = full + (push if limit is None else push.clamp(-limit, limit))
+    if not others or guidance.rescale == 0:
+        return guided
+    # The limit comes first: the few wild values that it cuts would else dim the whole frame.
+    return rescale(guided, full, guidance.rescale)
+
+
+def rescale(guided: Tensor, full: Tensor, share: float) -> Tensor:
+    """Return `guided` with its deviation brought back, by `share`, to that of `full`.
+
+    Both (b, ...); the deviation is each sample's own, over all of its other dimensions. Rescaled
+    is what is guided, here latents denoised to y_0 and so the picture's own contrast, where arXiv
+    2305.08891 (Sec. 3.4) rescales the network's output, v; it blends the two by `share` (0-1) as
+    here. A sample without any deviation stays as it is.
+    """
+    dims = tuple(range(1, full.ndim))
+    deviation = guided.std(dims, keepdim=True)
+    ratio = torch.where(deviation > 0, full.std(dims, keepdim=True) / deviation, 1)
+    return guided * (1 + share * (ratio - 1))
 
 
 def _scales(guidance: Guidance) -> dict[Branch, float]:

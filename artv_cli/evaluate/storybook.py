@@ -32,7 +32,7 @@ from artv_cli.evaluate.truth import PARTS
 from artv_cli.evaluate.verdict import Judge
 from artv_cli.model.folder import ModelFolder, fingerprint
 from artv_cli.plan import ModelIdentity
-from artv_cli.settings import Settings, StaticNoise, flag_settings, sampling
+from artv_cli.settings import Guidance, Sampling, Settings, StaticNoise, flag_settings, sampling
 from artv_cli.storybook.characters import Cast
 from artv_cli.storybook.vocabulary import read_vocabulary
 
@@ -40,7 +40,7 @@ EPOCH = 2  # of the figures: raised when the same frames give others
 AS_IS = "as it is"
 VARIED = (
     "sampler", "steps", "noise_level", "guidance.text", "guidance.reference", "guidance.anchor",
-    "guidance.on", "static_noise",
+    "guidance.on", "guidance.rescale", "guidance.interval", "static_noise",
 )  # fmt: skip
 LoadEngine = Callable[[ModelFolder], Engine]
 
@@ -193,7 +193,7 @@ class _Bench:
         """Digest everything that decides a record: story, model, precision, settings, judge."""
         model, said = self._model, self._way.settings
         ways = (model.sampling, model.key_sampling)
-        how = [asdict(sampling(said, way)) for way in ways]
+        how = [_how(sampling(said, way)) for way in ways]
         return _digest(
             [
                 EPOCH,
@@ -205,6 +205,20 @@ class _Bench:
                 self._evaluation.judge.fingerprint,
             ]
         )
+
+
+def _how(drawn: Sampling) -> dict[str, Any]:
+    """Return the sampling in a record's key.
+
+    Without what guidance is by default, so that records from before a setting existed still count.
+    """
+    told = asdict(drawn)
+    told["guidance"] = {
+        name: value
+        for name, value in told["guidance"].items()
+        if value != getattr(Guidance, name, None)
+    }
+    return told
 
 
 def _digest(content: Any) -> str:

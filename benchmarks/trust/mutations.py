@@ -69,6 +69,10 @@ GUIDANCE: dict[str, Change] = {
     "reference": lambda rng: rng.choice((0.25, 0, -0.0, rng.uniform(0, 50))),
     "anchor": lambda rng: rng.choice((0.25, 0, rng.uniform(0, 50))),
     "on": lambda rng: rng.choice(("dynamic", "composed")),
+    "rescale": lambda rng: rng.choice((0, -0.0, 0.7, rng.random())),
+    "interval": lambda rng: rng.choice(
+        ([0, 999], "0-999", [200, 900], sorted(rng.choices(range(1000), k=2)))
+    ),
 }
 KEY_FRAME: dict[str, Change] = {
     "model": lambda rng: rng.choice(("painter", "an/other")),

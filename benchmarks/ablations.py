@@ -7,7 +7,7 @@
 Every variant starts from the same model and is trained on the same examples of the same bank with
 the same seed: once as it is, then with one idea missing. What is missing is silenced in the
 weights and stays silent, so each variant is a model folder like any other. All are judged on the
-same stories; noise levels and places of guidance are varied on the first. A training or an
+same stories; noise levels and kinds of guidance are varied on the first. A training or an
 evaluation that was stopped goes on when the same command is run again.
 """
 
@@ -41,7 +41,12 @@ from artv_cli.train.storybook_session import BANK
 
 PAGE = Path(__file__).with_name("ablations.md")
 NEVER = -30.0  # the logit of a mask that copies nothing
-VARIED = ("noise_level=0,100,200,400", "guidance.on=composed")
+VARIED = (
+    "noise_level=0,100,200,400",
+    "guidance.on=composed",
+    "guidance.rescale=0.7",
+    "guidance.interval=200-900",
+)
 
 
 @dataclass(frozen=True)

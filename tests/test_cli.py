@@ -143,6 +143,16 @@ def test_guidance_may_be_said_in_pairs_and_in_flags_at_once(studio: Studio) -> N
     assert (told.text, told.anchor) == (5, 2), "the flag of one scale wins over the pairs"
 
 
+def test_guidance_is_moderated_by_flags(studio: Studio) -> None:
+    studio.write()
+    flags = ("--guidance-rescale", "0.7", "--guidance-interval", "200-900")
+    studio.json("story", "story.yaml", "--guidance", "5", *flags)
+    request = studio.engine.drawn[1].request
+    assert request is not None
+    told = request.sampling.guidance
+    assert (told.text, told.rescale, told.interval) == (5, 0.7, (200, 900))
+
+
 def test_a_bad_flag_is_named(studio: Studio) -> None:
     studio.write()
     result = studio.run("story", "story.yaml", "--noise-level", "1000")

@@ -248,7 +248,7 @@ def test_the_message_begins_with_name_line_and_column() -> None:
         ("{prompt: a, frames: 1, guidance: {rescale: 2}}", "1:55: 'rescale' must be a number from"),
         (
             "{prompt: a, frames: 1, guidance: {text: 3, interval: [900, 200]}}",
-            "1:66: 'interval' must be the lowest and the highest timestep, such as [200, 900], from"
+            "1:65: 'interval' must be the lowest and the highest timestep, such as [200, 900], from"
             " 0 to 999; not [900, 200]",
         ),
         ("{prompt: a, frames: 1, guidance: 3}", "1:45: 'guidance' must hold keys and values"),

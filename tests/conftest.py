@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,16 @@ def teach(model: Path, words: str, places: int = 18) -> None:
     tokenizer = {"model": {"type": "WordLevel", "vocab": vocabulary}}
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": places + 2}))
+
+
+@pytest.fixture
+def signals_of_the_command_line() -> Iterator[None]:
+    """Ctrl-C and a polite kill interrupt, also where the tests are a job in the background."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tiny import LATENT, SIZE, tiny_networks, tiny_text, tiny_vae
 from artv_cli.train.loop import Learner
 from benchmarks import full_size_training
 from benchmarks.clips import encode_stories, random_clips
-from benchmarks.full_size_training import Limit, new_trainer, summary, train
+from benchmarks.full_size_training import Limit, Row, new_trainer, summary, train
 
 LENGTH = 6
 
@@ -31,18 +31,23 @@ def test_clips_have_the_scale_of_latents_and_a_caption_for_every_frame() -> None
     assert all(len(captions) == LENGTH for captions in clips.captions)
 
 
-def test_training_learns_and_its_log_and_summary_say_so(tmp_path: Path) -> None:
+def trained(folder: Path, learning_rate: float) -> list[Row]:
     torch.manual_seed(0)
     learner = Learner(tiny_networks(), tiny_text())
     learner.text.requires_grad_(False)
     clips = encode_stories(tiny_vae(), 2, LENGTH, SIZE[0])
-    trainer = new_trainer(learner, clips, 4, tmp_path, learning_rate=1e-2)
-    rows = train(trainer, Limit(steps=24, interval=6), quiet)
-    log = (tmp_path / "log.jsonl").read_text().splitlines()
+    trainer = new_trainer(learner, clips, 4, folder, learning_rate=learning_rate)
+    return train(trainer, Limit(steps=24, interval=6), quiet)
+
+
+def test_training_learns_and_its_log_and_summary_say_so(tmp_path: Path) -> None:
+    rows, still = trained(tmp_path / "a", 2e-3), trained(tmp_path / "b", 0.0)
+    assert rows[-1]["loss"] < 0.9 * still[-1]["loss"], "on the same examples, under the same noise"
+    log = (tmp_path / "a" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in log] == rows
     assert [row["step"] for row in rows] == [6, 12, 18, 24]
     told = summary(rows)
-    assert told["loss_last"] < told["loss_first"]
+    assert (told["loss_first"], told["loss_last"]) == (rows[0]["loss"], rows[-1]["loss"])
     assert told["growth_megabytes"] == 0  # of a GPU's memory, which is not used here
     assert told["samples_per_second"] > 0
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from artv_cli.train.interruption import SIGNALS, Interruption
 
-
-@pytest.fixture(autouse=True)
-def as_the_command_line_has_it() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGTERM, before)
+pytestmark = pytest.mark.usefixtures("signals_of_the_command_line")
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -35,3 +29,10 @@ def test_signals_do_afterwards_what_they_did_before() -> None:
     with Interruption():
         assert [signal.getsignal(number) for number in SIGNALS] != before
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_what_a_job_in_the_background_ignores_it_goes_on_ignoring() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not interruption.is_asked

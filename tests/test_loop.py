@@ -128,12 +128,13 @@ def asked_at(training: Trainer, step: int, times: int = 1) -> None:
     def train_step() -> Tensor:
         if training.step == step - 1:
             for _ in range(times):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
         return whole_step()
 
     training.train_step = train_step  # type: ignore[method-assign]
 
 
+@pytest.mark.usefixtures("signals_of_the_command_line")
 def test_asked_to_stop_a_training_saves_the_step_it_is_at(tmp_path: Path) -> None:
     whole = trainer(tmp_path / "whole")
     whole.run(report=quiet)
@@ -151,6 +152,7 @@ def test_asked_to_stop_a_training_saves_the_step_it_is_at(tmp_path: Path) -> Non
     assert_same(resumed, whole)
 
 
+@pytest.mark.usefixtures("signals_of_the_command_line")
 def test_asked_twice_a_training_stops_at_once(tmp_path: Path) -> None:
     training = trainer(tmp_path)
     asked_at(training, 2, times=2)

@@ -146,6 +146,7 @@ def failing_at(step: int, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], No
     monkeypatch.setattr(Trainer, "train_step", train_step)
 
 
+@pytest.mark.usefixtures("signals_of_the_command_line")
 def test_interrupted_a_run_keeps_its_step_and_says_how_to_go_on(
     studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

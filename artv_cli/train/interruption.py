@@ -13,7 +13,8 @@ _HEARD = b"\nstopping once this step is done and saved; ask again to stop at onc
 class Interruption:
     """Hears, while it is entered, whether this process is asked to stop: `is_asked` tells.
 
-    Only the first time: a second signal does what it would do without.
+    Only the first time: a second signal does what it would do without. What is ignored, as
+    Ctrl-C is by a job in the background, stays so.
     """
 
     def __init__(self) -> None:
@@ -21,7 +22,11 @@ class Interruption:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
-        self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        self._before = {
+            number: signal.signal(number, self._hear)
+            for number in SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         return self
 
     def __exit__(self, *raised: object) -> None:

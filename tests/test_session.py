@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,8 +153,10 @@ def test_interrupted_a_run_keeps_its_step_and_says_how_to_go_on(
 ) -> None:
     with monkeypatch.context() as patch:
         failing_at(3, patch, lambda: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(sys, "argv", ["artv", "train", "recipe.yaml"])
         result = run(studio, "asked", code=130)
-    assert "stopped after step 3" in result.stderr and "To go on:\n  artv " in result.stderr
+    assert "stopped after step 3" in result.stderr
+    assert "To go on:\n  artv train recipe.yaml" in result.stderr
     assert "frame" not in result.stderr and not (studio / "asked" / "model").exists()
     run(studio, "asked")
     assert same(studio / "asked" / "state.safetensors", finished / "state.safetensors")

@@ -217,24 +217,15 @@ class Size(Kind):
     high: int
 
     def parse(self, value: object) -> tuple[int, int]:
-        sides: object = value
-        if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-            sides = match.groups()
-        if isinstance(sides, list | tuple) and len(sides) == 2:
-            try:
-                side = Whole(self.low, self.high)
-                return side.parse(sides[0]), side.parse(sides[1])
-            except ValueError:
-                pass
+        if pair := _two(value, _SIZE, Whole(self.low, self.high)):
+            return pair
         raise ValueError(
             f"must be width and height in pixels, such as [128, 96], each from {self.low} to "
             f"{self.high}; not {shown(value)}"
         )
 
     def json_schema(self) -> dict[str, Any]:
-        side = Whole(self.low, self.high).json_schema()
-        pair = {"type": "array", "items": side, "minItems": 2, "maxItems": 2}
-        return {"anyOf": [pair, {"type": "string", "pattern": "^[0-9]+ *[x×] *[0-9]+$"}]}
+        return _schema_of_two(Whole(self.low, self.high), "[x×]")
 
 
 @dataclass(frozen=True)
@@ -245,26 +236,34 @@ class Interval(Kind):
     high: int
 
     def parse(self, value: object) -> tuple[int, int]:
-        ends: object = value
-        if isinstance(value, str) and (match := _INTERVAL.fullmatch(value.strip())):
-            ends = match.groups()
-        if isinstance(ends, list | tuple) and len(ends) == 2:
-            try:
-                end = Whole(self.low, self.high)
-                lowest, highest = end.parse(ends[0]), end.parse(ends[1])
-                if lowest <= highest:
-                    return lowest, highest
-            except ValueError:
-                pass
+        pair = _two(value, _INTERVAL, Whole(self.low, self.high))
+        if pair is not None and pair[0] <= pair[1]:
+            return pair
         raise ValueError(
             f"must be the lowest and the highest timestep, such as [200, 900], from {self.low} to "
             f"{self.high}; not {shown(value)}"
         )
 
     def json_schema(self) -> dict[str, Any]:
-        end = Whole(self.low, self.high).json_schema()
-        pair = {"type": "array", "items": end, "minItems": 2, "maxItems": 2}
-        return {"anyOf": [pair, {"type": "string", "pattern": "^[0-9]+ *- *[0-9]+$"}]}
+        return _schema_of_two(Whole(self.low, self.high), "-")
+
+
+def _two(value: object, pattern: re.Pattern[str], whole: Whole) -> tuple[int, int] | None:
+    """Return two whole numbers from a list of them or from a text; None where it holds none."""
+    two: object = value
+    if isinstance(value, str) and (match := pattern.fullmatch(value.strip())):
+        two = match.groups()
+    if not isinstance(two, list | tuple) or len(two) != 2:
+        return None
+    try:
+        return whole.parse(two[0]), whole.parse(two[1])
+    except ValueError:
+        return None
+
+
+def _schema_of_two(whole: Whole, between: str) -> dict[str, Any]:
+    pair = {"type": "array", "items": whole.json_schema(), "minItems": 2, "maxItems": 2}
+    return {"anyOf": [pair, {"type": "string", "pattern": f"^[0-9]+ *{between} *[0-9]+$"}]}
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from artv_cli.storybook.captions import MAX_WORDS, caption, say
-from artv_cli.storybook.characters import CHARACTERS
+from artv_cli.storybook.characters import CHARACTERS, EVERYBODY
 from artv_cli.storybook.repertoire import SURROUNDINGS, medium
 from artv_cli.storybook.scenes import SCENES
 from artv_cli.storybook.script import Script, sample_script
-from artv_cli.storybook.vocabulary import KNOWN_WORDS
+from artv_cli.storybook.vocabulary import words_of
+
+KNOWN_WORDS = words_of(EVERYBODY)
 
 SAMPLE_STORY = (
     "a cat walks right across a meadow",

@@ -10,8 +10,11 @@ from conftest import stand_in_model
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from artv_cli.storybook.captions import MAX_WORDS
+from artv_cli.storybook.characters import EVERYBODY
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
-from artv_cli.storybook.vocabulary import KNOWN_WORDS, read_vocabulary
+from artv_cli.storybook.vocabulary import read_vocabulary, words_of
+
+KNOWN_WORDS = words_of(EVERYBODY)
 
 TOKENIZER = build_tokenizer()
 START, END, PAD, UNKNOWN = (

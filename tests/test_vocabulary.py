@@ -12,8 +12,11 @@ from artv_cli.model.folder import ModelFolder, embedded_models, find_model
 from artv_cli.storyboard import load_storyboard
 from artv_cli.storybook import sayings
 from artv_cli.storybook.captions import MAX_WORDS
+from artv_cli.storybook.characters import EVERYBODY
 from artv_cli.storybook.repertoire import MOTIONS
-from artv_cli.storybook.vocabulary import KNOWN_WORDS, Vocabulary, read_vocabulary
+from artv_cli.storybook.vocabulary import Vocabulary, read_vocabulary, words_of
+
+KNOWN_WORDS = words_of(EVERYBODY)
 
 WORLD = Vocabulary(KNOWN_WORDS, MAX_WORDS)
 STORIES = Path(__file__).parent.parent / "storyboards"

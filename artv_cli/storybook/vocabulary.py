@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from artv_cli.model.folder import ModelFolder
 from artv_cli.model.repository import read_json
 from artv_cli.storybook import sayings
-from artv_cli.storybook.characters import CHARACTERS, EVERYBODY, Cast
+from artv_cli.storybook.characters import CHARACTERS, Cast
 from artv_cli.storybook.scenes import SCENES
 from artv_cli.storybook.verbs import all_forms
 from artv_cli.wording import shown
@@ -35,9 +35,6 @@ def words_of(cast: Cast) -> frozenset[str]:
     for name in cast:
         texts += CHARACTERS[name].words + CHARACTERS[name].colours
     return frozenset(word for text in texts for word in re.findall(r"[a-z]+", text))
-
-
-KNOWN_WORDS: frozenset[str] = words_of(EVERYBODY)
 
 
 @dataclass(frozen=True)

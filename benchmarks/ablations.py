@@ -1,7 +1,6 @@
 """What each of the paper's ideas is worth, tested by leaving it out (Fig. 8 to 11).
 
     artv train storybook
-    python -m artv_cli.evaluate.judge runs/judge --model runs/storybook/model
     python -m benchmarks.ablations --samples 20000 --segments 40
 
 Every variant starts from the same model and is trained on the same examples of the same bank with
@@ -28,7 +27,7 @@ from torch import nn
 from artv_cli.artv_engine import load_engine
 from artv_cli.evaluate.report import Report
 from artv_cli.evaluate.storybook import Evaluation, evaluate, read_ways
-from artv_cli.evaluate.verdict import Judge, load_judge
+from artv_cli.evaluate.verdict import EMBEDDED_JUDGE, Judge, load_judge
 from artv_cli.model.anchor import AnchorTransformer
 from artv_cli.model.artv import ArtV
 from artv_cli.model.folder import ModelFolder, Preferences, find_model
@@ -180,7 +179,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, default=Path("runs/storybook"), help="a finished run")
-    parser.add_argument("--judge", type=Path, default=Path("runs/judge"))
+    parser.add_argument("--judge", type=Path, default=EMBEDDED_JUDGE)
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="what is trained")
     parser.add_argument("--samples", type=int, default=20_000, help="examples of each training")
     parser.add_argument("--segments", type=int, default=40, help="judged of each variant")

@@ -10,7 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from artv_cli.errors import ModelError
-from artv_cli.evaluate.judge import STATE, JudgeRecipe, JudgeTraining, accuracies, train_judge
+from artv_cli.evaluate.judge import (
+    REQUIRED,
+    STATE,
+    JudgeRecipe,
+    JudgeTraining,
+    accuracies,
+    train_judge,
+)
 from artv_cli.evaluate.network import STRIDE, JudgeNetwork
 from artv_cli.evaluate.pool import Batch, ClipPool, disturb, foreground_share, held_out_windows
 from artv_cli.evaluate.truth import (
@@ -26,7 +33,7 @@ from artv_cli.evaluate.truth import (
     says_where,
     window_starts,
 )
-from artv_cli.evaluate.verdict import CONFIG, WEIGHTS, count_classes, load_judge
+from artv_cli.evaluate.verdict import CONFIG, EMBEDDED_JUDGE, WEIGHTS, count_classes, load_judge
 from artv_cli.storybook.characters import PLAIN
 from artv_cli.storybook.repertoire import SURROUNDINGS, held_out, motions
 from artv_cli.storybook.script import sample_script
@@ -113,6 +120,15 @@ def test_a_saved_judge_is_read_back_and_one_of_another_world_is_refused(tmp_path
         (tmp_path / CONFIG).write_text(json.dumps(other))
         with pytest.raises(ModelError, match="another world"):
             load_judge(tmp_path)
+
+
+def test_the_judge_that_ships_knows_this_world_as_well_as_it_says() -> None:
+    judge = load_judge(EMBEDDED_JUDGE)
+    assert judge.cast == PLAIN
+    assert all(judge.scores[part] >= least for part, least in REQUIRED.items())
+    windows = held_out_windows(40, PLAIN, seed=1)  # others than those it was scored on
+    shares = accuracies(judge.network, windows)
+    assert all(shares[part] >= least - 0.08 for part, least in REQUIRED.items()), shares
 
 
 @pytest.mark.parametrize("damage", ["missing", "config", "weights"])

@@ -27,8 +27,9 @@ def storybook(
         str, typer.Option(help="An embedded model, a model folder, or a hub id.", metavar="NAME")
     ] = DEFAULT_MODEL,
     judge: Annotated[
-        Path, typer.Option(help="The folder of a trained judge.", metavar="FOLDER")
-    ] = Path("runs/judge"),
+        Path | None,
+        typer.Option(help="The folder of a judge; by default the one inside.", metavar="FOLDER"),
+    ] = None,
     segments: Annotated[
         int, typer.Option(help="How many segments are judged.", metavar="N", min=1, max=100_000)
     ] = 200,
@@ -57,7 +58,6 @@ def storybook(
     artv evaluate storybook --out benchmarks/storybook.md
     artv evaluate storybook --vary guidance.on=dynamic,composed --vary noise_level=0,100,400
 
-    Needs a judge: python -m artv_cli.evaluate.judge runs/judge --minutes 60.
     Verdicts are kept beside the page, in a .jsonl file: the same command goes
     on where a stopped one left off.
     """
@@ -65,11 +65,11 @@ def storybook(
     folder = find_model(model)
     from artv_cli.evaluate.report import told  # torch comes with all of these
     from artv_cli.evaluate.storybook import Evaluation, evaluate, read_ways
-    from artv_cli.evaluate.verdict import load_judge
+    from artv_cli.evaluate.verdict import EMBEDDED_JUDGE, load_judge
 
     evaluation = Evaluation(
         model=folder,
-        judge=load_judge(judge),
+        judge=load_judge(judge or EMBEDDED_JUDGE),
         ledger=ledger,
         segments=segments,
         frames_long=frames_long,

@@ -1,7 +1,7 @@
 """A trained judge: names who does what where in 16 frames, and tells foreground from background.
 
 A judge is a folder with `judge.safetensors` and `judge.json`: the world's digest and its classes,
-the width, and what it scored on ground truth when it was saved.
+the width, and what it scored on ground truth when it was saved. One ships inside the package.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from artv_cli.storybook.characters import Cast
 from artv_cli.storybook.world import SIZE, world_digest
 
 WEIGHTS, CONFIG = "judge.safetensors", "judge.json"
+EMBEDDED_JUDGE = Path(__file__).parent.parent / "storybook" / "judge"
 REACH = 8  # pixels by which a foreground grows: what is drawn ends softly, and cells are coarse
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from artv_cli.storybook.camera import View, daylight, extent, film, lit, pans, views
@@ -74,8 +75,9 @@ def world_digest() -> str:
     for seed in sorted({*firsts.values()}):
         clip = sample_clip(seed, 6, (32, 32))
         digest.update(json.dumps([asdict(clip.script), clip.captions]).encode())
-        # In 64 levels: the last bits of a pixel are not the same on every processor.
-        digest.update(((clip.frames + 1) * 31.5).round().byte().numpy().tobytes())
+        # Coarsely: the last bits of a pixel are not the same on every processor.
+        coarse = F.avg_pool2d(clip.frames, 8)
+        digest.update(((coarse + 1) * 31.5).round().byte().numpy().tobytes())
     return digest.hexdigest()
 
 

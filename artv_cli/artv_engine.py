@@ -16,6 +16,7 @@ from artv_cli.diffusion.guidance import Branch, guidance_branches
 from artv_cli.diffusion.noise import AUGMENTATION, INITIAL, augment, gaussian, step_noise
 from artv_cli.diffusion.sampler import initial_state, sample
 from artv_cli.engine import FrameRequest, Watch
+from artv_cli.errors import RenderError
 from artv_cli.latents import Dtype, Latents, Pixels
 from artv_cli.machine import environment, free_memory, resolve_device
 from artv_cli.model.adapter import REFERENCE_COUNT
@@ -93,8 +94,16 @@ class ArtvEngine:
 
     @torch.inference_mode()
     def decode(self, latents: Latents) -> Pixels:
-        """Return the picture of a frame: uint8 (H, W, 3)."""
+        """Return the picture of a frame: uint8 (H, W, 3).
+
+        Raises RenderError where the autoencoder's precision does not reach.
+        """
         image = decode_latents(self._model.vae, self._to_tensor(latents))[0].float()
+        if not image.isfinite().all():
+            raise RenderError(
+                f"the autoencoder drew values that are no numbers, in {self._dtype}",
+                "Render with --dtype float32 (or bfloat16).",
+            )
         pixels: Pixels = ((image + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
         return pixels
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,12 @@ from artv_cli.media import video
 from artv_cli.media.subtitles import Cue, srt, write_srt
 from artv_cli.model.folder import ModelFolder
 from artv_cli.plan import DEFAULT_SEED, RenderPlan
-from artv_cli.recipe import Recipe, read_recipe, remove_sidecar, write_sidecar
-from artv_cli.settings import DrawSettings, FilmSettings, Settings, merge, sampling
+from artv_cli.recipe import SETTINGS_OF_A_FILM, Recipe, read_recipe, remove_sidecar, write_sidecar
+from artv_cli.scalars import Rate
+from artv_cli.settings import DrawSettings, Settings, merge, sampling
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 
 _FORMATS = ("", ".mp4", ".gif", ".webp", ".png")  # none: a folder
-# The others are of this machine or this run.
-SETTINGS_OF_A_FILM = set(FilmSettings.model_fields) - {"device", "offload", "strict"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +164,8 @@ def _srt_of(film: Path) -> str | None:
     try:
         recipe = read_recipe(film)
         storyboard = parse_storyboard(recipe.storyboard, name=str(film), folder=film.parent)
-        return srt(_cues(storyboard), Fraction(recipe.settings["fps"])) or None
-    except (UsageError, LookupError, TypeError, ValueError, ArithmeticError):
+        return srt(_cues(storyboard), Rate().parse(recipe.settings["fps"])) or None
+    except (UsageError, LookupError, ValueError):
         return None  # no film of artv's, or of a version that wrote other recipes
 
 

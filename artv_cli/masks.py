@@ -31,7 +31,7 @@ from artv_cli.engine import Watch
 from artv_cli.errors import UsageError
 from artv_cli.files.output import replacing, require_place, storage_errors
 from artv_cli.latents import Mask, Pixels
-from artv_cli.media.stills import contact_sheet
+from artv_cli.media.stills import contact_sheet, fitted, resized
 from artv_cli.plan import FramePlan, RenderPlan
 
 SHEET_FRAMES = 6  # at most, and as many evaluations of each
@@ -124,11 +124,11 @@ class MaskAlbum:
         ]
         if not rows:
             return
-        size = _tile(self._size)
+        size = fitted(self._size, SHEET_TILE)
         columns = max(map(len, rows))
         blank = np.full((size[1], size[0], 3), 255, np.uint8)
         tiles = [
-            _resized(row[column], size) if column < len(row) else blank
+            resized(row[column], size) if column < len(row) else blank
             for row in rows
             for column in range(columns)
         ]
@@ -177,16 +177,3 @@ def _grey(mask: Mask) -> Pixels:
 
 def _colour(mask: Mask) -> Pixels:
     return _grey(mask)[..., None].repeat(3, axis=2)
-
-
-def _tile(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of a picture on the sheet, as (width, height)."""
-    scale = min(1.0, SHEET_TILE / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Return a picture smaller, smoothly, or a mask larger, in blocks."""
-    is_larger = pixels.shape[1] > size[0]
-    how = Image.Resampling.LANCZOS if is_larger else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(pixels).resize(size, how))

@@ -114,5 +114,5 @@ def _is_preview(path: Path) -> bool:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             return picture.info.get(_MARK[0]) == _MARK[1]
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False

@@ -18,9 +18,12 @@ from artv_cli.files.output import remove, storage_errors, write_text
 from artv_cli.media.probe import read_metadata
 from artv_cli.media.video import RECIPE_FILE
 from artv_cli.model.folder import ModelFolder
-from artv_cli.settings import Sampling, Settings, sampling
+from artv_cli.settings import FilmSettings, Sampling, Settings, sampling
 
 FORMAT = "artv-recipe 1"
+# What a film may say of itself. The rest is for this machine or this run, and not a stranger's to
+# choose: above all not where frames are kept and when they are removed.
+SETTINGS_OF_A_FILM = set(FilmSettings.model_fields) - {"device", "offload", "strict"}
 # IPTC NewsCodes: made by a model trained on sampled content.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _MOST_BYTES = 8 * 2**20  # a storyboard has at most 1 MB; escapes may make it six times longer
@@ -100,14 +103,15 @@ class Recipe:
         ValueError for settings that artv does not know.
         """
         film = {name: value for name, value in self.settings.items() if value is not None}
-        key_frame = film.pop("key_frame", {})
-        pictured = tuple(map(str, film.pop("pictured", ())))
+        key_frame, pictured = film.pop("key_frame", {}), film.pop("pictured", [])
+        if not isinstance(pictured, list) or not film.keys() <= SETTINGS_OF_A_FILM:
+            raise ValueError("its settings are not those of a film")
         drawn = {name: film.pop(name) for name in _SAMPLING if name in film}
         precedent = Precedent(
             fingerprint=self.fingerprint,
             sampling=Settings.model_validate(drawn),
             key_sampling=Settings.model_validate(key_frame),
-            pictured=pictured,
+            pictured=tuple(map(str, pictured)),
         )
         return Settings.model_validate({"model": self.model} | film), precedent
 

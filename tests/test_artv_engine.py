@@ -18,7 +18,7 @@ from torch import nn
 from artv_cli.artv_engine import ArtvEngine, load_engine
 from artv_cli.cache.store import FrameStore
 from artv_cli.engine import Engine, FrameRequest
-from artv_cli.errors import ModelError, UsageError
+from artv_cli.errors import ModelError, RenderError, UsageError
 from artv_cli.latents import Latents, Pixels
 from artv_cli.masks import MaskAlbum
 from artv_cli.model.folder import find_model
@@ -69,6 +69,13 @@ def rows_seen(module: nn.Module) -> Iterator[list[int]]:
 
 
 # ---------------------------------------------------------------- the contract
+
+
+def test_a_picture_that_is_no_numbers_is_an_error_and_never_a_black_frame() -> None:
+    broken = tiny_model()
+    next(iter(broken.vae.decoder.parameters())).data.fill_(float("nan"))
+    with pytest.raises(RenderError, match="no numbers"):
+        ArtvEngine(broken, FINGERPRINT).decode(PREVIOUS)
 
 
 def test_engine_says_who_it_is_and_where_it_runs(engine: ArtvEngine) -> None:

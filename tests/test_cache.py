@@ -354,6 +354,18 @@ def test_verify_reads_everything_and_quarantines_what_is_bad(
     assert store.verify() == cache.Verification(1, ())
 
 
+def test_a_frame_that_is_removed_while_all_are_read_is_not_damaged(
+    store: FrameStore, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path) -> Entry:
+        path.unlink()
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("artv_cli.cache.store.entry_at", gone)
+    assert store.verify() == cache.Verification(0, ()) and not warnings
+    assert list(store.entries()) == []
+
+
 def test_prune_empties_the_quarantine_then_removes_what_was_used_longest_ago(
     store: FrameStore, packed: bytes
 ) -> None:

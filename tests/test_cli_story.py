@@ -178,6 +178,21 @@ def test_a_recipe_with_settings_that_nobody_knows_is_refused(studio: Studio, bad
     assert result.exit_code == 2 and "settings that artv does not know" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "strange", [{"cache": "/elsewhere"}, {"max_cache_size": 0}, {"device": "cuda"}, {"pictured": 5}]
+)
+def test_a_strangers_film_chooses_neither_cache_nor_device(
+    studio: Studio, strange: dict[str, object]
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", "film.gif")
+    recipe = json.loads(Path("film.gif.json").read_text())
+    recipe["settings"] |= strange
+    Path("odd.json").write_text(json.dumps(recipe))
+    result = studio.run("story", "odd.json")
+    assert result.exit_code == 2 and "settings that artv does not know" in result.stderr
+
+
 def test_a_contact_sheet_carries_its_recipe_too(studio: Studio) -> None:
     studio.write()
     first = studio.json("story", "story.yaml", "-o", "sheet.png")
@@ -190,6 +205,7 @@ def test_a_film_is_not_replaced_by_its_second_making_unasked(studio: Studio) -> 
     studio.write()
     studio.json("story", "story.yaml")
     assert studio.json("story", "story.mp4")["output"] == "story-again.mp4"
+    assert studio.json("story", "story.mp4.json")["output"] == "story-again.mp4"
     assert studio.json("story", "story.mp4", "-o", "story.mp4")["output"] == "story.mp4"
 
 
@@ -225,6 +241,7 @@ def test_a_folder_of_frames_is_made_again_from_its_recipe_by_whatever_name(
     monkeypatch.chdir("frames")
     for name in (".", "recipe.json", "../frames/recipe.json"):
         assert studio.json("plan", name)["to_render"] == 0
+    assert studio.json("story", ".")["output"] == "frames.mp4"
 
 
 def test_a_film_finds_its_model_from_where_it_is(studio: Studio) -> None:

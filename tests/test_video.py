@@ -420,3 +420,11 @@ def test_a_png_is_a_contact_sheet_of_evenly_spaced_frames(tmp_path: Path) -> Non
     assert pixels.shape == (4 + 3 * 8, 4 + 8 * 10, 3), "17 frames in rows of eight"
     assert [int(pixels[5, 5 + 10 * column, 0]) for column in range(8)] == list(range(0, 24, 3))
     assert read_metadata(sheet)["title"] == "Fifty"
+
+
+def test_large_frames_make_a_sheet_that_can_still_be_opened(tmp_path: Path) -> None:
+    frames = [np.full((768, 1024, 3), value, np.uint8) for value in (10, 250)]
+    write_video(frames, tmp_path / "sheet.png", fps=Fraction(8), count=2)
+    with Image.open(tmp_path / "sheet.png") as image:
+        assert image.size == (4 + 8 * 516, 4 + 388)
+        assert image.getpixel((5, 5)) == (10,) * 3 and image.getpixel((521, 387)) == (250,) * 3

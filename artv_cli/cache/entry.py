@@ -102,7 +102,7 @@ class Entry:
         try:
             with Image.open(io.BytesIO(self.png), formats=["PNG"]) as picture:
                 return np.asarray(picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise StorageError(
                 f"the picture of the cached frame {self.key[:12]} cannot be read ({error})",
                 "Run `artv cache verify`, then the same command again.",

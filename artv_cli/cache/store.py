@@ -253,6 +253,8 @@ class FrameStore:
             try:
                 entry_at(path).pixels()
                 good += 1
+            except FileNotFoundError:  # somebody prunes meanwhile
+                continue
             except (BadEntry, OSError, StorageError) as error:
                 self._set_aside(path, error)
                 bad.append(path.name)

@@ -25,6 +25,7 @@ from artv_cli.events import Events, ended_by_event
 from artv_cli.export import Output
 from artv_cli.observer import Observer, Several
 from artv_cli.preview import PreviewFile, check_preview, preview_path
+from artv_cli.recipe import sidecar_path
 from artv_cli.story import StoryReport, StoryRequest, export_story, render_story
 from artv_cli.talk import Talk
 
@@ -146,9 +147,14 @@ def slug(prompt: str) -> str:
 
 def _target(file: str, film: FilmOptions) -> Output:
     """Return where the film goes; one made again is not put over the first unless -o says so."""
-    stem = "story" if file == STDIN else Path(file).stem
-    is_itself = os.path.realpath(f"{stem}.mp4") == os.path.realpath(file)
-    return film.target(Path(f"{stem}-again.mp4" if is_itself else f"{stem}.mp4"))
+    given = Path(os.path.abspath(file))  # it may be "."
+    stem = "story" if file == STDIN else given.stem
+    if given.suffix.lower() == ".json":  # a recipe: film.mp4.json
+        stem = stem.removesuffix(".mp4")
+    usual = Path(f"{stem}.mp4")
+    first = [os.path.realpath(path) for path in (usual, sidecar_path(usual))]
+    is_itself = os.path.realpath(file) in first
+    return film.target(Path(f"{stem}-again.mp4") if is_itself else usual)
 
 
 def _make(

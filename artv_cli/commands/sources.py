@@ -13,8 +13,7 @@ import platformdirs
 from pydantic import ValidationError
 
 from artv_cli.errors import UsageError
-from artv_cli.export import SETTINGS_OF_A_FILM
-from artv_cli.recipe import home_of, read_recipe
+from artv_cli.recipe import SETTINGS_OF_A_FILM, home_of, read_recipe
 from artv_cli.settings import Settings, environment_settings, file_settings, merge
 from artv_cli.story import StoryRequest
 from artv_cli.storyboard import Segment, Storyboard, load_storyboard, parse_storyboard

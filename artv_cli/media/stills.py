@@ -16,6 +16,7 @@ from artv_cli.media.metadata import xmp
 
 SHEET_FRAMES = 24  # at most
 SHEET_COLUMNS = 8
+SHEET_TILE = 512  # pixels: the longer side of a frame on a sheet, at most
 
 
 def write_pngs(frames: Iterable[Pixels], path: Path, film: Film) -> None:
@@ -30,7 +31,8 @@ def write_pngs(frames: Iterable[Pixels], path: Path, film: Film) -> None:
 def write_sheet(frames: Iterable[Pixels], path: Path, film: Film) -> None:
     """Write evenly spaced frames as one picture: a film at a glance."""
     stride = -(-film.count // SHEET_FRAMES)
-    shown = [pixels for index, pixels in enumerate(frames) if index % stride == 0]
+    size = fitted(film.size, SHEET_TILE)
+    shown = [resized(pixels, size) for n, pixels in enumerate(frames) if n % stride == 0]
     info = _text_chunks(film.metadata, _marks(film))
     Image.fromarray(contact_sheet(shown, SHEET_COLUMNS)).save(path, pnginfo=info)
 
@@ -48,6 +50,19 @@ def contact_sheet(frames: Sequence[Pixels], columns: int, gap: int = 4) -> Pixel
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         sheet[top : top + height, left : left + width] = pixels
     return sheet
+
+
+def fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Return a size (width, height) with a longer side of at most `longest` pixels."""
+    scale = min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Return a picture at a size (width, height): smaller ones smoothly, larger ones in blocks."""
+    is_larger = pixels.shape[1] > size[0]
+    how = Image.Resampling.LANCZOS if is_larger else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(pixels).resize(size, how))
 
 
 def _marks(film: Film) -> dict[str, str]:

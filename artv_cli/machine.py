@@ -12,6 +12,7 @@ import transformers
 
 from artv_cli import __version__
 from artv_cli.errors import UsageError
+from artv_cli.model.repository import first_line
 
 
 def environment(device: str) -> Mapping[str, str]:
@@ -52,7 +53,7 @@ def resolve_device(name: str) -> str:
         torch.zeros(1, device=name).cpu()  # there, and one that holds values
     except Exception as error:  # each of torch's backends fails in its own way
         raise UsageError(
-            f"there is no device {name!r} here: {str(error).splitlines()[0]}",
+            f"there is no device {name!r} here: {first_line(error)}",
             "Leave --device out to take the best there is, or say cpu.",
         ) from None
     return name

@@ -6,6 +6,7 @@ Sources, the first that says a value wins: flag > segment > storyboard > `ARTV_*
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -207,9 +208,10 @@ def environment_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def file_settings(path: Path) -> Settings:
-    """Return settings from a TOML file, with `cache` relative to its folder; none if it is missing.
+    """Return settings from a TOML file; none if it is missing.
 
-    UsageError names the file and every bad key.
+    `cache` and models that begin with a dot are relative to its folder. UsageError names the file
+    and every bad key.
     """
     if not path.exists():
         return Settings()
@@ -217,12 +219,24 @@ def file_settings(path: Path) -> Settings:
         said = tomllib.loads(read_input(path, _FILE_LIMIT).decode())
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}", "Correct it there.") from None
-    except (UnicodeDecodeError, RecursionError, ValueError):
+    except (RecursionError, ValueError):  # UTF-8 that is none is a ValueError
         raise UsageError(f"{path} is not TOML in UTF-8.", "Save it as plain UTF-8 text.") from None
     settings = _settings(said, lambda name: f"{path}: {name}")
-    if settings.cache is None:
-        return settings
-    return settings.model_copy(update={"cache": path.parent / settings.cache})
+    return settings.model_copy(update=dict(_beside(settings, path.parent)))
+
+
+def _beside(settings: Settings, folder: Path) -> Iterator[tuple[str, object]]:
+    """Yield what in a file's settings is relative to its folder, as seen from here."""
+    if settings.cache is not None:
+        yield "cache", folder / settings.cache
+    if settings.model is not None:
+        yield "model", _placed(settings.model, folder)
+    if (key_frame := settings.key_frame) is not None:
+        yield "key_frame", key_frame.model_copy(update={"model": _placed(key_frame.model, folder)})
+
+
+def _placed(name: str, folder: Path) -> str:
+    return os.path.join(folder, name) if name.startswith(("./", "../")) else name
 
 
 def _names(*tables: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ def effort(frame: FramePlan) -> int:
     if frame.role == "next":
         scales += [guidance.reference, guidance.anchor]
     steps, (lowest, highest) = frame.request.sampling.steps, guidance.interval
-    timesteps = (999 * (steps - step) // steps for step in range(steps))  # as Schedule spaces them
+    timesteps = (999 * (steps - step) // steps for step in range(steps))  # about as Schedule does
     guided = sum(lowest <= timestep <= highest for timestep in timesteps)
     return steps + guided * sum(scale != 0 for scale in scales)
 

@@ -125,7 +125,8 @@ class Ablations:
 
     def train(self, ablation: Ablation) -> ModelFolder:
         """Return the model folder of a variant, trained to the end."""
-        folder = self.out / ablation.name.replace(" ", "-").replace(":", "")
+        name = ablation.name.replace(" ", "-").replace(":", "")
+        folder = self.out / f"{name}-{self.samples}"
         if not (folder / MODEL).exists():
             self._train(ablation, folder)
         return find_model(str(folder / MODEL))

@@ -20,8 +20,8 @@ from torch import nn
 from artv_cli.artv_engine import ArtvEngine
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.engine import FrameRequest
+from artv_cli.model.initial import PAPER_SAMPLING
 from artv_cli.model.weights import Model
-from artv_cli.settings import Guidance, Sampling
 from artv_cli.train.examples import Clips
 from benchmarks.full_size import Pass, build_artv, build_autoencoder, build_text_encoder, wake
 from benchmarks.full_size_training import full_size_learner, new_trainer
@@ -31,12 +31,6 @@ GIGA = 1e9
 WARM_UP, ROUNDS, ROUND_SECONDS = 3, 5, 0.6
 MATRIX_SIDES = (8192, 16384)
 TRAINING_STEPS, FRAMES_TIMED = 10, 3
-PAPER_SAMPLING = Sampling(
-    sampler="dpmpp_2s_ancestral",
-    steps=50,
-    guidance=Guidance(text=6.5, reference=0.25, anchor=0.25, on="composed"),
-    noise_level=200,
-)
 
 Module = TypeVar("Module", bound=nn.Module)
 Cell = dict[str, Any]  # of results: numbers by name, or what went wrong as "error"

@@ -50,6 +50,11 @@ def test_a_step_count_outside_the_schedule_is_refused_with_the_range(steps):
         SCHEDULE.timesteps(steps)
 
 
+@pytest.mark.parametrize("betas", [(0.00085, 0.012), (0.0001, 0.02), (0.0015, 0.0195)])
+def test_a_schedule_says_of_which_betas_it_is_made(betas):
+    assert Schedule.scaled_linear(*betas).betas == betas
+
+
 def test_sampling_sigmas_fall_to_zero_and_count_one_more_than_the_steps():
     sigmas = SCHEDULE.sampling_sigmas(50)
     assert len(sigmas) == 51 and sigmas[-1] == 0.0

@@ -206,6 +206,17 @@ def test_a_file_is_read_with_its_cache_beside_it(tmp_path: Path) -> None:
     assert file_settings(file) == Settings(steps=9)
 
 
+def test_a_file_names_models_from_where_it_is_or_as_they_are_called(tmp_path: Path) -> None:
+    file = tmp_path / "artv.toml"
+    file.write_text('model = "./mine"\nkey_frame.model = "../sdxl"\n')
+    settings = file_settings(file)
+    assert settings.model == f"{tmp_path}/./mine"
+    assert settings.key_frame is not None and settings.key_frame.model == f"{tmp_path}/../sdxl"
+    for name in ("storybook", "somebody/models", "/models/mine"):
+        file.write_text(f'model = "{name}"\n')
+        assert file_settings(file).model == name
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

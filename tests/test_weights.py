@@ -212,15 +212,19 @@ def test_the_papers_schedule_is_read_back(pristine: Path) -> None:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_what_a_model_predicts_is_kept(folder: Path, tmp_path: Path, prediction: str) -> None:
+def test_what_a_model_predicts_and_its_schedule_are_kept(
+    folder: Path, tmp_path: Path, prediction: str
+) -> None:
     path = folder / "scheduler" / "scheduler_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "prediction_type": prediction}))
+    other = {"prediction_type": prediction, "beta_end": 0.0195}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **other}))
     found = find_model(str(folder))
     model = load_model(found)
     assert (model.networks.velocity is not None) == (prediction == "v_prediction")
     save_model(tmp_path / "copy", model, found.preferences)
     again = load_model(find_model(str(tmp_path / "copy")))
     assert (again.networks.velocity is None) == (model.networks.velocity is None)
+    assert again.schedule.betas == (0.00085, 0.0195)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def prune(
     if talk.json:
         emit_json({"removed": pruned.files, "bytes": pruned.size})
     else:
-        emit_prose(f"removed {pruned.files} frames, {file_size(pruned.size)}")
+        emit_prose(f"removed {pruned.files} files, {file_size(pruned.size)}")
 
 
 def _settings(cache: Path | None) -> Settings:

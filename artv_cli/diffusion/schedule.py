@@ -40,6 +40,14 @@ class Schedule:
         """Noise level of each timestep, noise over signal: (n,) float64, rising."""
         return ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
 
+    @property
+    def betas(self) -> tuple[float, float]:
+        """The first and the last beta: what `scaled_linear` makes the schedule of."""
+        first = 1 - self.alphas_cumprod[0]
+        last = 1 - self.alphas_cumprod[-1] / self.alphas_cumprod[-2]
+        # What rounding left in the products is taken out again: 0.012, not 0.01200000000000001.
+        return float(f"{first:.10g}"), float(f"{last:.10g}")
+
     def timesteps(self, steps: int) -> list[int]:
         """Return `steps` falling timesteps from the noisiest on, spaced as in sgm.
 

@@ -1,9 +1,8 @@
-"""Ground truth for judging, and the only place here that touches the storybook's world.
+"""Ground truth for judging: the world's clips, cut into windows that show one thing.
 
-The lists of what can be named come from the world's tables; whoever changes the world's clips
-changes this module and no other of the evaluation. Who does what where is asked of one character:
-of two that do the same nobody could tell which one the name stands for, so the clips here are the
-world's without companions.
+The lists of what can be named come from the world's tables. Who does what where is asked of one
+character: of two that do the same nobody could tell which one the name stands for, so the clips
+here are the world's without companions.
 """
 
 from __future__ import annotations

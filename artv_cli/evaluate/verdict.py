@@ -22,6 +22,7 @@ from artv_cli.errors import ModelError
 from artv_cli.evaluate.network import JudgeNetwork
 from artv_cli.evaluate.truth import CLASSES, PARTS, Names, Part
 from artv_cli.files.durable import commit, make_folder
+from artv_cli.model.repository import first_line
 from artv_cli.storybook.characters import Cast
 from artv_cli.storybook.world import SIZE, world_digest
 
@@ -120,7 +121,7 @@ def load_judge(folder: Path) -> TrainedJudge:
         scores = {part: float(facts["scores"][part]) for part in PARTS}
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"the judge in {folder} cannot be read: {str(error).splitlines()[0]}",
+            f"the judge in {folder} cannot be read: {first_line(error)}",
             "Train one in an empty folder.",
         ) from None
     return TrainedJudge(network, cast, scores, hashlib.sha256(config + weights).hexdigest())

@@ -150,7 +150,9 @@ def save_model(
         "vae": model.vae,
         "text_encoder": model.text.model,
         "tokenizer": model.text.tokenizer,
-        "scheduler": paper_scheduler("v_prediction" if model.networks.velocity else "epsilon"),
+        "scheduler": paper_scheduler(
+            "v_prediction" if model.networks.velocity else "epsilon", *model.schedule.betas
+        ),
     }
     kinds = {name: save_part(path, name, part, shard_bytes) for name, part in parts.items()}
     save_index(path, kinds, preferences)

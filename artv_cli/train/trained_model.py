@@ -12,7 +12,7 @@ from torch import Tensor
 
 from artv_cli.files.output import replacing
 from artv_cli.model.folder import PARTS, WEIGHTED_PARTS, ModelFolder
-from artv_cli.model.repository import INDEX, read_json, weight_files
+from artv_cli.model.repository import CONFIGS, INDEX, read_json, weight_files
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.model.weights import save_index, save_part
 from artv_cli.settings import StaticNoise
@@ -66,6 +66,6 @@ def _network(
 def _copy(path: Path, part: str, folder: Path) -> None:
     """Copy what a model is read from: configs, vocabularies, safetensors."""
     (folder / part).mkdir()
-    texts = [f for f in (path / part).iterdir() if f.suffix in (".json", ".txt")]
+    texts = [f for f in (path / part).iterdir() if f.suffix in CONFIGS]
     for file in [*texts, *(weight_files(path, part, None) if part in WEIGHTED_PARTS else [])]:
         shutil.copyfile(file, folder / part / file.name)

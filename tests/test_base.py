@@ -58,7 +58,7 @@ def test_a_folder_says_everything_itself(pristine: Path) -> None:
 
 def test_a_single_file_has_the_configs_of_the_folder(pristine: Path, single: Path) -> None:
     """Read off the shapes of its weights: what they tell must be what the folder says."""
-    told = find_base(str(single), tokenizer=str(pristine)).configs
+    told = find_base(str(single), prediction="epsilon", tokenizer=str(pristine)).configs
     said = find_base(str(pristine)).configs
     for part in WEIGHTED:
         for key, value in told[part].items():
@@ -70,6 +70,43 @@ def test_a_single_file_has_the_configs_of_the_folder(pristine: Path, single: Pat
 def test_a_single_file_predicts_what_is_said(pristine: Path, single: Path) -> None:
     base = find_base(str(single), tokenizer=str(pristine / "tokenizer"), prediction="v_prediction")
     assert (base.prediction, base.size) == ("v_prediction", (768, 768))
+
+
+def test_a_single_file_that_does_not_say_what_it_predicts_asks_for_it(single: Path) -> None:
+    """Nothing in its weights tells: the wrong one would draw noise."""
+    with pytest.raises(UsageError, match="does not say what it predicts") as caught:
+        find_base(str(single))
+    remedy = caught.value.remedy
+    assert "--prediction epsilon" in remedy and "--prediction v_prediction" in remedy
+    assert "512" in remedy and "768" in remedy
+
+
+@pytest.mark.parametrize(
+    ("told", "means"),
+    [("epsilon", "epsilon"), ("v", "v_prediction"), ("v_prediction", "v_prediction")],
+)
+def test_a_single_file_may_say_what_it_predicts_as_modelspec_has_it(
+    pristine: Path, single: Path, tmp_path: Path, told: str, means: str
+) -> None:
+    file = tmp_path / "told.safetensors"
+    save_file(load_file(single), file, metadata={"modelspec.prediction_type": told})
+    assert find_base(str(file), tokenizer=str(pristine)).prediction == means
+    again = find_base(str(file), prediction=means, tokenizer=str(pristine))
+    assert again.prediction == means
+    other = {"epsilon": "v_prediction", "v_prediction": "epsilon"}[means]
+    with pytest.raises(UsageError, match=f"says that it predicts {means}, not {other}"):
+        find_base(str(file), prediction=other)
+
+
+@pytest.mark.parametrize("metadata", [{"modelspec.prediction_type": "flow"}, {"format": "pt"}])
+def test_other_metadata_say_nothing_of_what_is_predicted(
+    pristine: Path, single: Path, tmp_path: Path, metadata: dict[str, str]
+) -> None:
+    file = tmp_path / "told.safetensors"
+    save_file(load_file(single), file, metadata=metadata)
+    with pytest.raises(UsageError, match="does not say what it predicts"):
+        find_base(str(file))
+    assert find_base(str(file), prediction="epsilon", tokenizer=str(pristine))
 
 
 HUB = [
@@ -263,7 +300,8 @@ def test_a_single_file_for_inpainting_is_refused(
     key = "model.diffusion_model.input_blocks.0.0.weight"
     weights[key] = weights[key].repeat(1, 3, 1, 1)[:, :9].clone()
     save_file(weights, tmp_path / "x.safetensors")
-    said = complaint(tmp_path / "x.safetensors", tokenizer=str(pristine))
+    how = {"prediction": "epsilon", "tokenizer": str(pristine)}
+    said = complaint(tmp_path / "x.safetensors", **how)
     assert "maps 9 to 4 channels" in said
 
 
@@ -273,7 +311,7 @@ def test_a_truncated_single_file_is_refused(single: Path, tmp_path: Path) -> Non
 
 
 def test_a_single_file_without_a_vocabulary_asks_for_one(single: Path, tmp_path: Path) -> None:
-    said = complaint(single, tokenizer=str(tmp_path))
+    said = complaint(single, prediction="epsilon", tokenizer=str(tmp_path))
     assert "holds no tokenizer" in said and DEFAULT_BASE in said
 
 

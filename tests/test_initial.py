@@ -52,8 +52,8 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pipeline,
         if name != "version 1":
             file = parent / f"{name}.safetensors"
             save_as_ldm(pipeline, file)
-            told = {"prediction": "v_prediction"} if name == "velocity" else {}
-            base = find_base(str(file), tokenizer=str(parent / name), **told)
+            told = pipeline.scheduler.config.prediction_type
+            base = find_base(str(file), prediction=told, tokenizer=str(parent / name))
             found[f"{name}, one file"] = pipeline, base
     return found
 

@@ -85,7 +85,7 @@ def init(
     prediction: Annotated[
         str | None,
         typer.Option(
-            help="What a single file predicts: epsilon (else), or v_prediction (768 px).",
+            help="What a single file predicts: epsilon (the 512-px base), v_prediction (768 px).",
             metavar="NAME",
         ),
     ] = None,

@@ -15,6 +15,8 @@ from typing import Any
 from artv_cli.errors import ModelError
 
 _LONGEST = 100_000_000  # bytes of header that the format allows
+_METADATA = "__metadata__"
+_NONE = "is not a safetensors file, or is cut short"
 
 
 @dataclass(frozen=True)
@@ -36,21 +38,37 @@ def read_header(path: Path, name: str) -> dict[str, TensorInfo]:
     Raises ModelError if the file is none, or is cut short.
     """
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header: Any = json.loads(file.read(length)) if length <= _LONGEST else None
-            size = os.fstat(file.fileno()).st_size
-        header.pop("__metadata__", None)
+        length, header, size = _read(path)
+        header.pop(_METADATA, None)
         tensors = {
             key: TensorInfo(told["dtype"], tuple(map(int, told["shape"])))
             for key, told in header.items()
         }
         end = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
     except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
-        raise _broken(name, f"{path} is not a safetensors file, or is cut short") from None
+        raise _broken(name, f"{path} {_NONE}") from None
     if size != end:
         raise _broken(name, f"{path} has {size} bytes, and its header speaks of {end}")
     return tensors
+
+
+def read_metadata(path: Path, name: str) -> dict[str, str]:
+    """Return what whoever wrote a safetensors file of the model called `name` says of it.
+
+    Raises ModelError if the file is none.
+    """
+    try:
+        return {key: str(value) for key, value in _read(path)[1].get(_METADATA, {}).items()}
+    except (AttributeError, OSError, RecursionError, ValueError):
+        raise _broken(name, f"{path} {_NONE}") from None
+
+
+def _read(path: Path) -> tuple[int, Any, int]:
+    """Return the header's length in bytes, the header, and the file's size in bytes."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length)) if length <= _LONGEST else None
+        return length, header, os.fstat(file.fileno()).st_size
 
 
 def _broken(name: str, problem: str) -> ModelError:

@@ -10,6 +10,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 from conftest import Studio
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
@@ -18,6 +19,7 @@ from tiny_base import SIDE, UNET, save_as_ldm, tiny_base
 
 from artv_cli.errors import ModelError, UsageError
 from artv_cli.model.base import BASE_PARTS, DEFAULT_BASE, WEIGHTED, find_base
+from artv_cli.model.ldm import PREFIXES
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +261,23 @@ def test_weights_that_cannot_be_read_are_told_before_anything_is_loaded(
     assert said in complaint(folder)
 
 
+@pytest.mark.parametrize("part", WEIGHTED)
+def test_a_weight_that_is_no_float_is_told_before_anything_is_loaded(
+    folder: Path, part: str
+) -> None:
+    [file] = (folder / part).glob("*.safetensors")
+    key = with_whole_numbers(file, file, "")
+    assert f"{part}/ cannot be loaded: {key} is I8, and weights are F16" in complaint(folder)
+
+
+def with_whole_numbers(file: Path, out: Path, prefix: str) -> str:
+    """Write `file` to `out` with a weight of that prefix as int8, and return its name."""
+    weights = load_file(file)
+    key = max(key for key in weights if key.startswith(prefix))
+    save_file({**weights, key: weights[key].to(torch.int8)}, out, metadata={"format": "pt"})
+    return key
+
+
 # ---------------------------------------------------------------- single files
 
 
@@ -303,6 +322,15 @@ def test_a_single_file_for_inpainting_is_refused(
     how = {"prediction": "epsilon", "tokenizer": str(pristine)}
     said = complaint(tmp_path / "x.safetensors", **how)
     assert "maps 9 to 4 channels" in said
+
+
+@pytest.mark.parametrize(("part", "prefix"), PREFIXES.items())
+def test_a_weight_of_a_single_file_that_is_no_float_is_refused(
+    single: Path, tmp_path: Path, part: str, prefix: str
+) -> None:
+    key = with_whole_numbers(single, tmp_path / "x.safetensors", prefix)
+    said = complaint(tmp_path / "x.safetensors", prediction="epsilon")
+    assert f"{part}/ cannot be loaded: {key} is I8, and weights are F16" in said
 
 
 def test_a_truncated_single_file_is_refused(single: Path, tmp_path: Path) -> None:

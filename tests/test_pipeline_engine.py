@@ -205,6 +205,13 @@ def _without_a_weight(folder: Path) -> None:
     save_file(dict(list(load_file(weights).items())[1:]), weights)
 
 
+def _quantised(folder: Path) -> None:
+    weights = folder / "unet/diffusion_pytorch_model.safetensors"
+    loaded = load_file(weights)
+    key = max(loaded)
+    save_file({**loaded, key: loaded[key].to(torch.int8)}, weights)
+
+
 def _pickled(folder: Path) -> None:
     weights = folder / "unet/diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
@@ -222,6 +229,7 @@ def _code(folder: Path) -> None:
         (_other_pipeline, "does not draw pictures from words"),
         (_other_class, "knows no network NoSuchNetwork"),
         (_without_a_weight, "is missing"),
+        (_quantised, "is I8, and weights are"),
         (_pickled, "holds no safetensors weights"),
         (_code, "code of its own"),
         (shutil.rmtree, "there is no model"),

@@ -17,8 +17,14 @@ from diffusers import UNet2DConditionModel
 
 from artv_cli.errors import ModelError, UsageError
 from artv_cli.model.folder import PARTS
-from artv_cli.model.header import read_header, read_metadata
-from artv_cli.model.ldm import TOLD, TOLD_PREDICTION, configs_predicting, ldm_configs
+from artv_cli.model.header import read_header, read_metadata, require_floats
+from artv_cli.model.ldm import (
+    PREFIXES,
+    TOLD,
+    TOLD_PREDICTION,
+    configs_predicting,
+    ldm_configs,
+)
 from artv_cli.model.repository import (
     INDEX,
     download,
@@ -149,7 +155,7 @@ def _folder(name: str, path: Path, variant: str | None) -> Base:
     configs = {part: _config(path, part, name) for part in BASE_PARTS}
     for part in WEIGHTED:
         for file in require_weights(path, part, name, variant):
-            read_header(file, name)
+            require_floats(read_header(file, name), name, part)
     return Base(name, path, configs, path / "tokenizer", variant)
 
 
@@ -173,7 +179,10 @@ def _file(name: str, path: Path, prediction: str | None, tokenizer: str) -> Base
             f"{name} is no .safetensors file, and artv opens no other: a pickle can run code",
             "Take the .safetensors file of the same checkpoint, or a folder or hub id.",
         )
-    shaped = ldm_configs(read_header(path, name), name)
+    header = read_header(path, name)
+    shaped = ldm_configs(header, name)
+    for part, prefix in PREFIXES.items():
+        require_floats({k: t for k, t in header.items() if k.startswith(prefix)}, name, part)
     configs = configs_predicting(_prediction(name, path, prediction), shaped)
     given = Path(tokenizer).expanduser()
     folder = given if given.is_dir() else _from_hub(tokenizer, None, None, "tokenizer")

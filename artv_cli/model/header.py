@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ModelError
 
+FLOATS = ("F16", "BF16", "F32", "F64")
+WHOLE_NUMBERS = ("position_ids", "num_batches_tracked")
 _LONGEST = 100_000_000  # bytes of header that the format allows
 _METADATA = "__metadata__"
 _NONE = "is not a safetensors file, or is cut short"
@@ -61,6 +64,20 @@ def read_metadata(path: Path, name: str) -> dict[str, str]:
         return {key: str(value) for key, value in _read(path)[1].get(_METADATA, {}).items()}
     except (AttributeError, OSError, RecursionError, ValueError):
         raise _broken(name, f"{path} {_NONE}") from None
+
+
+def require_floats(tensors: Mapping[str, TensorInfo], name: str, part: str) -> None:
+    """Refuse weights of a part that are no floating-point numbers: loaded, they would be cast.
+
+    Counters and positions, which are whole by nature, are let through.
+    """
+    for key, info in tensors.items():
+        if info.dtype not in FLOATS and key.rpartition(".")[2] not in WHOLE_NUMBERS:
+            raise ModelError(
+                f"{name}: {part}/ cannot be loaded: {key} is {info.dtype}, and weights are"
+                f" {', '.join(FLOATS[:-1])} or {FLOATS[-1]}",
+                "Take the model as it was published, neither quantised nor converted.",
+            )
 
 
 def _read(path: Path) -> tuple[int, Any, int]:

@@ -28,6 +28,7 @@ from artv_cli.model.repository import first_line
 from artv_cli.model.weights import bad_part, silent_libraries
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
+PREFIXES = {"unet": UNET, "vae": VAE, "text_encoder": TEXT}
 # https://github.com/Stability-AI/ModelSpec: key, and our names for its values.
 TOLD_PREDICTION = "modelspec.prediction_type"
 TOLD = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
@@ -83,7 +84,7 @@ def configs_predicting(
 
 def load_ldm_part(path: Path, name: str, part: str, config: Mapping[str, Any]) -> nn.Module:
     """Load one part of a checkpoint, in the dtype of the file; ModelError if it does not fit."""
-    prefix = {"unet": UNET, "vae": VAE, "text_encoder": TEXT}[part]
+    prefix = PREFIXES[part]
     place = _File(name, path)
     try:
         with safe_open(path, "pt") as file, silent_libraries():

@@ -165,7 +165,7 @@ def fresh(base: Base, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
 def test_the_fresh_model_likes_what_the_paper_does(fresh: ModelFolder) -> None:
     liked = fresh.preferences
     assert liked.sampling == PAPER_SAMPLING
-    assert (liked.size, liked.dtype, liked.static_noise) == (SIZE, "float32", "exact")
+    assert (liked.size, liked.dtype, liked.static_noise) == ((320, 320), "float32", "exact")
 
 
 def test_one_base_always_becomes_the_same_model_and_leaves_the_random_state_alone(

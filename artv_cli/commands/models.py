@@ -74,12 +74,17 @@ def init(
         str | None, typer.Option(help="Variant of the base's files, such as fp16.", metavar="NAME")
     ] = None,
     dtype: Annotated[
-        str, typer.Option(help="Precision to write: float32, float16, bfloat16.", metavar="DTYPE")
+        str,
+        typer.Option(
+            help="Precision to write: float32, float16, bfloat16.",
+            metavar="DTYPE",
+        ),
     ] = "float32",
     size: Annotated[
         str | None,
         typer.Option(
-            help="Size that the model draws at by itself; else the base's.", metavar="WxH"
+            help="Size that it trains and draws at by itself; else 320x320, the paper's.",
+            metavar="WxH",
         ),
     ] = None,
     prediction: Annotated[

@@ -76,7 +76,7 @@ def init(
     dtype: Annotated[
         str,
         typer.Option(
-            help="Precision to write: float32, float16, bfloat16.",
+            help="Precision to write: fp32, fp16, bf16, or float32, float16, bfloat16.",
             metavar="DTYPE",
         ),
     ] = "float32",

@@ -68,7 +68,7 @@ def ldm_configs(header: Header, name: str) -> dict[str, dict[str, Any]]:
 
 
 def configs_predicting(
-    prediction: str, configs: Mapping[str, Mapping[str, Any]]
+    prediction: str, configs: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Return `ldm_configs` and what hangs on epsilon or v_prediction: the size, the scheduler."""
     side = 64 if prediction == "epsilon" else 96  # in latents

@@ -4,7 +4,8 @@
 
     key = SHA-256(canonical JSON of the ingredients)
 
-    role     ingredients besides epoch, size, dtype and, but for a picture, model
+    role     ingredients besides epoch, size, dtype and, but for a picture, model; where the
+             autoencoder works in tiles, their side as well
     image    digest of the picture
     key      prompt, seed of the frame, sampler, steps, noise level, scale and place of guidance;
              where guidance is rescaled, or works in an interval of timesteps alone, that as well
@@ -27,6 +28,7 @@ from typing import Any, Literal
 from artv_cli.engine import FrameRequest, PictureRequest
 from artv_cli.setting_tables import ALL_TIMESTEPS
 from artv_cli.settings import Guidance, Sampling
+from artv_cli.tiles import tile_side
 
 EPOCH = 1
 """Of the maths: raised when a release makes other bits from the same ingredients."""
@@ -109,8 +111,13 @@ def key_of(ingredients: Ingredients) -> str:
 
 
 def ground_ingredients(fingerprint: str, size: tuple[int, int], dtype: str) -> Ingredients:
-    """Return what all frames of a film share; `size` is (width, height)."""
-    return {"epoch": EPOCH, "model": fingerprint, "size": list(size), "dtype": dtype}
+    """Return what all frames of a film share; `size` is (width, height).
+
+    Frames that are not tiled keep the keys from before any were.
+    """
+    tile = tile_side(size)
+    tiles = {} if tile is None else {"tile": tile}
+    return {"epoch": EPOCH, "model": fingerprint, "size": list(size), "dtype": dtype, **tiles}
 
 
 def image_ingredients(ground: Ingredients, digest: str) -> Ingredients:

@@ -10,6 +10,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 from conftest import Studio
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
@@ -18,6 +19,7 @@ from tiny_base import SIDE, UNET, save_as_ldm, tiny_base
 
 from artv_cli.errors import ModelError, UsageError
 from artv_cli.model.base import BASE_PARTS, DEFAULT_BASE, WEIGHTED, find_base
+from artv_cli.model.ldm import PREFIXES
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def test_a_folder_says_everything_itself(pristine: Path) -> None:
 
 def test_a_single_file_has_the_configs_of_the_folder(pristine: Path, single: Path) -> None:
     """Read off the shapes of its weights: what they tell must be what the folder says."""
-    told = find_base(str(single), tokenizer=str(pristine)).configs
+    told = find_base(str(single), prediction="epsilon", tokenizer=str(pristine)).configs
     said = find_base(str(pristine)).configs
     for part in WEIGHTED:
         for key, value in told[part].items():
@@ -70,6 +72,43 @@ def test_a_single_file_has_the_configs_of_the_folder(pristine: Path, single: Pat
 def test_a_single_file_predicts_what_is_said(pristine: Path, single: Path) -> None:
     base = find_base(str(single), tokenizer=str(pristine / "tokenizer"), prediction="v_prediction")
     assert (base.prediction, base.size) == ("v_prediction", (768, 768))
+
+
+def test_a_single_file_that_does_not_say_what_it_predicts_asks_for_it(single: Path) -> None:
+    """Nothing in its weights tells: the wrong one would draw noise."""
+    with pytest.raises(UsageError, match="does not say what it predicts") as caught:
+        find_base(str(single))
+    remedy = caught.value.remedy
+    assert "--prediction epsilon" in remedy and "--prediction v_prediction" in remedy
+    assert "512" in remedy and "768" in remedy
+
+
+@pytest.mark.parametrize(
+    ("told", "means"),
+    [("epsilon", "epsilon"), ("v", "v_prediction"), ("v_prediction", "v_prediction")],
+)
+def test_a_single_file_may_say_what_it_predicts_as_modelspec_has_it(
+    pristine: Path, single: Path, tmp_path: Path, told: str, means: str
+) -> None:
+    file = tmp_path / "told.safetensors"
+    save_file(load_file(single), file, metadata={"modelspec.prediction_type": told})
+    assert find_base(str(file), tokenizer=str(pristine)).prediction == means
+    again = find_base(str(file), prediction=means, tokenizer=str(pristine))
+    assert again.prediction == means
+    other = {"epsilon": "v_prediction", "v_prediction": "epsilon"}[means]
+    with pytest.raises(UsageError, match=f"says that it predicts {means}, not {other}"):
+        find_base(str(file), prediction=other)
+
+
+@pytest.mark.parametrize("metadata", [{"modelspec.prediction_type": "flow"}, {"format": "pt"}])
+def test_other_metadata_say_nothing_of_what_is_predicted(
+    pristine: Path, single: Path, tmp_path: Path, metadata: dict[str, str]
+) -> None:
+    file = tmp_path / "told.safetensors"
+    save_file(load_file(single), file, metadata=metadata)
+    with pytest.raises(UsageError, match="does not say what it predicts"):
+        find_base(str(file))
+    assert find_base(str(file), prediction="epsilon", tokenizer=str(pristine))
 
 
 HUB = [
@@ -222,6 +261,23 @@ def test_weights_that_cannot_be_read_are_told_before_anything_is_loaded(
     assert said in complaint(folder)
 
 
+@pytest.mark.parametrize("part", WEIGHTED)
+def test_a_weight_that_is_no_float_is_told_before_anything_is_loaded(
+    folder: Path, part: str
+) -> None:
+    [file] = (folder / part).glob("*.safetensors")
+    key = with_whole_numbers(file, file, "")
+    assert f"{part}/ cannot be loaded: {key} is I8, and weights are F16" in complaint(folder)
+
+
+def with_whole_numbers(file: Path, out: Path, prefix: str) -> str:
+    """Write `file` to `out` with a weight of that prefix as int8, and return its name."""
+    weights = load_file(file)
+    key = max(key for key in weights if key.startswith(prefix))
+    save_file({**weights, key: weights[key].to(torch.int8)}, out, metadata={"format": "pt"})
+    return key
+
+
 # ---------------------------------------------------------------- single files
 
 
@@ -263,8 +319,18 @@ def test_a_single_file_for_inpainting_is_refused(
     key = "model.diffusion_model.input_blocks.0.0.weight"
     weights[key] = weights[key].repeat(1, 3, 1, 1)[:, :9].clone()
     save_file(weights, tmp_path / "x.safetensors")
-    said = complaint(tmp_path / "x.safetensors", tokenizer=str(pristine))
+    how = {"prediction": "epsilon", "tokenizer": str(pristine)}
+    said = complaint(tmp_path / "x.safetensors", **how)
     assert "maps 9 to 4 channels" in said
+
+
+@pytest.mark.parametrize(("part", "prefix"), PREFIXES.items())
+def test_a_weight_of_a_single_file_that_is_no_float_is_refused(
+    single: Path, tmp_path: Path, part: str, prefix: str
+) -> None:
+    key = with_whole_numbers(single, tmp_path / "x.safetensors", prefix)
+    said = complaint(tmp_path / "x.safetensors", prediction="epsilon")
+    assert f"{part}/ cannot be loaded: {key} is I8, and weights are F16" in said
 
 
 def test_a_truncated_single_file_is_refused(single: Path, tmp_path: Path) -> None:
@@ -273,7 +339,7 @@ def test_a_truncated_single_file_is_refused(single: Path, tmp_path: Path) -> Non
 
 
 def test_a_single_file_without_a_vocabulary_asks_for_one(single: Path, tmp_path: Path) -> None:
-    said = complaint(single, tokenizer=str(tmp_path))
+    said = complaint(single, prediction="epsilon", tokenizer=str(tmp_path))
     assert "holds no tokenizer" in said and DEFAULT_BASE in said
 
 

@@ -72,6 +72,44 @@ def test_decoded_pictures_are_clamped(vae: Autoencoder) -> None:
     assert pictures.min() >= -1 and pictures.max() <= 1
 
 
+@pytest.fixture
+def passed(vae: Autoencoder) -> list[int]:
+    """The width of everything that passes through encoder and decoder, in the order it does."""
+    widths: list[int] = []
+    for network in (vae.encoder, vae.decoder):
+        network.register_forward_hook(lambda _, told, __: widths.append(told[0].shape[-1]))
+    return widths
+
+
+def test_large_pictures_pass_in_tiles_and_come_out_as_they_would_whole(
+    vae: Autoencoder, passed: list[int]
+) -> None:
+    """Also at the size that Stable Diffusion 2.1's autoencoder says it was trained at."""
+    vae.register_to_config(sample_size=768)
+    if isinstance(vae, AutoencoderKL):
+        vae.tile_sample_min_size, vae.tile_latent_min_size = 768, 192  # as diffusers makes of it
+    images = noise(1, 3, 768, 768).clamp(-1, 1)
+    with torch.inference_mode():
+        latents = encode_images(vae, images)
+        assert len(passed) == 4 and max(passed) == 512
+        passed.clear()
+        pictures = decode_latents(vae, latents)
+        assert len(passed) == 4 and max(passed) == 512 // downsampling(vae)
+        vae.disable_tiling()
+        whole = vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)
+    assert pictures.shape == images.shape
+    assert (pictures - whole).abs().mean() < 0.1 * whole.std()  # each tile is normalised alone
+
+
+def test_smaller_pictures_pass_whole_even_after_larger_ones(
+    vae: Autoencoder, passed: list[int]
+) -> None:
+    before = encode_images(vae, IMAGES)
+    vae.enable_tiling()
+    assert torch.equal(encode_images(vae, IMAGES), before)
+    assert passed == [SIZE[0]] * 2
+
+
 def test_prompts_become_one_state_per_token_padded_and_cut() -> None:
     torch.manual_seed(0)
     text = tiny_text().requires_grad_(False).eval()

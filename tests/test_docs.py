@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from artv_cli.cli import app
+from artv_cli.settings import flag_settings
 
 README = Path(__file__).parent.parent / "README.md"
 TYPERS_OWN = {"--install-completion", "--show-completion", "--help"}
@@ -88,6 +89,13 @@ def test_every_command_and_option_has_help(name: str) -> None:
     assert f"\n{name}" in command.help, "an example comes first"
     silent = [parameter.name for parameter in command.params if not parameter.help]
     assert not silent
+
+
+def test_precisions_are_told_by_every_name_that_they_may_be_called() -> None:
+    told = [p.help for c in COMMANDS.values() for p in c.params if "--dtype" in p.opts]
+    names = "fp32", "fp16", "bf16", "float32", "float16", "bfloat16"
+    assert told and all(name in help for help in told for name in names)
+    assert all(flag_settings(dtype=name).dtype in names[3:] for name in names)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -51,7 +51,7 @@ FLOORS: tuple[set[str], ...] = (
     {"engine", "messages", "scalars", "setting_tables", "settings", "wording"},
     {"files"},
     {"console", "pace"},
-    {"", "errors", "latents", "shard_format"},
+    {"", "errors", "latents", "shard_format", "tiles"},
 )
 MAY_IMPORT_TORCH = {
     "artv_engine", "diffusion", "evaluate", "machine", "model", "pipeline_engine",

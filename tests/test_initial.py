@@ -52,8 +52,8 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pipeline,
         if name != "version 1":
             file = parent / f"{name}.safetensors"
             save_as_ldm(pipeline, file)
-            told = {"prediction": "v_prediction"} if name == "velocity" else {}
-            base = find_base(str(file), tokenizer=str(parent / name), **told)
+            told = pipeline.scheduler.config.prediction_type
+            base = find_base(str(file), prediction=told, tokenizer=str(parent / name))
             found[f"{name}, one file"] = pipeline, base
     return found
 
@@ -165,7 +165,7 @@ def fresh(base: Base, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
 def test_the_fresh_model_likes_what_the_paper_does(fresh: ModelFolder) -> None:
     liked = fresh.preferences
     assert liked.sampling == PAPER_SAMPLING
-    assert (liked.size, liked.dtype, liked.static_noise) == (SIZE, "float32", "exact")
+    assert (liked.size, liked.dtype, liked.static_noise) == ((320, 320), "float32", "exact")
 
 
 def test_one_base_always_becomes_the_same_model_and_leaves_the_random_state_alone(

@@ -219,3 +219,10 @@ def test_keys_are_equal_exactly_if_what_is_in_force_is_equal(a: Settings, b: Set
     in_force = [(s.steps or 8, s.seed or 0) for s in (a, b)]
     same = frame_keys(WALK, settings=a) == frame_keys(WALK, settings=b)
     assert same == (in_force[0] == in_force[1])
+
+
+def test_a_frame_that_passes_the_autoencoder_in_tiles_has_their_side_in_its_key() -> None:
+    """And no smaller frame has: what was drawn before there were tiles is reused."""
+    large = keys.ground_ingredients("f", (768, 768), "float32")
+    assert large["tile"] == 512
+    assert set(large) - set(keys.ground_ingredients("f", (704, 768), "float32")) == {"tile"}

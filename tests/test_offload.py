@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import PREFERENCES, SIZE, noise, tiny_folder, tiny_model, tiny_vae
+from tiny import PREFERENCES, SIZE, noise, tiny_folder, tiny_model
 from torch import nn
 
 from artv_cli.artv_engine import ArtvEngine, load_engine
 from artv_cli.engine import FrameRequest
 from artv_cli.keys import CLASSIFIED
 from artv_cli.latents import Latents
-from artv_cli.model import attention, codec
+from artv_cli.model import attention
 from artv_cli.model.folder import find_model
 from artv_cli.model.offload import TakeTurns, offload
 
@@ -97,21 +97,7 @@ def test_on_a_cpu_offloading_does_nothing_and_says_so(tmp_path: Path) -> None:
     assert not any(parameter.is_meta for parameter in engine._model.networks.parameters())
 
 
-# ---------------------------------------------------------------- tiles and slices
-
-
-def test_tiles_hang_on_the_size_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    vae = tiny_vae().requires_grad_(False)
-    monkeypatch.setattr(codec, "TILED_FROM", 64 * 64)
-    for side, tiled in ((32, False), (64, True), (32, False)):
-        latents = codec.encode_images(vae, noise(1, 3, side, side))
-        assert vae.use_tiling is tiled
-        assert codec.decode_latents(vae, latents).shape == (1, 3, side, side)
-        assert vae.use_tiling is tiled
-
-
-def test_tiles_begin_at_768_pixels_square() -> None:
-    assert codec.TILED_FROM == 768**2
+# ---------------------------------------------------------------- slices
 
 
 def test_a_batch_taken_row_by_row_attends_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

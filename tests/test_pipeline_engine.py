@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny import tiny_folder
-from tiny_base import SIDE, tiny_base
+from tiny_base import SIDE, tiny_base, tiny_sdxl
 from typer.testing import CliRunner
 
 from artv_cli import artv_engine, pipeline_engine
@@ -99,6 +99,14 @@ def drawn_by_diffusers(pipeline: Any, prompt: str, seed: int, **asked: Any) -> P
 def test_a_story_begins_with_the_pipelines_own_pictures(home: Path, pipeline: Any) -> None:
     """They are kept as they are; what is shown is what the film's autoencoder makes of them."""
     first = story()
+    require_pictures_of(pipeline)
+    assert (first["rendered"], first["reused"]) == (FRAMES, 0)
+    again = story()
+    assert (again["rendered"], again["frame_digests"]) == (0, first["frame_digests"])
+
+
+def require_pictures_of(pipeline: Any) -> None:
+    """Compare what `story` has kept with what diffusers draws and the film's model encodes."""
     kept, engine = entries(), artv_engine.load_engine(find_model("./tiny"), device="cpu")
     for index, prompt in ((0, "a cat walks"), (2, "the rocket flies")):
         frame = kept[keys()[index]]
@@ -110,9 +118,26 @@ def test_a_story_begins_with_the_pipelines_own_pictures(home: Path, pipeline: An
         assert kept[key].latents == NO_LATENTS
         assert frame.latents == engine.encode(picture)
         assert np.array_equal(frame.pixels(), engine.decode(frame.latents))
-    assert (first["rendered"], first["reused"]) == (FRAMES, 0)
-    again = story()
-    assert (again["rendered"], again["frame_digests"]) == (0, first["frame_digests"])
+
+
+# Of the scheduler that SDXL is published with, under the numpy at hand.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_sdxl_draws_key_frames_with_both_of_its_text_encoders(home: Path) -> None:
+    """The paper's: its layout and its variant's file names, as they were published."""
+    pipeline = tiny_sdxl(home / "sdxl", variant="fp16")
+    text = STORY.replace("model: ./painter", "model: ./sdxl, variant: fp16")
+    (home / "story.yaml").write_text(text)
+    first = story()
+    require_pictures_of(pipeline)
+    networks = set(find_text_to_image("./sdxl", variant="fp16").networks)
+    assert networks == {"unet", "vae", "text_encoder", "text_encoder_2"}
+    with torch.no_grad():
+        for weight in pipeline.text_encoder_2.parameters():
+            weight.mul_(1.5)
+    pipeline.save_pretrained(home / "sdxl", variant="fp16")
+    other = story()
+    assert (other["rendered"], other["reused"]) == (FRAMES, 0)
+    assert other["frame_digests"][0] != first["frame_digests"][0]
 
 
 def test_the_model_of_the_pictures_is_gone_before_the_films_model_comes(
@@ -205,6 +230,13 @@ def _without_a_weight(folder: Path) -> None:
     save_file(dict(list(load_file(weights).items())[1:]), weights)
 
 
+def _quantised(folder: Path) -> None:
+    weights = folder / "unet/diffusion_pytorch_model.safetensors"
+    loaded = load_file(weights)
+    key = max(loaded)
+    save_file({**loaded, key: loaded[key].to(torch.int8)}, weights)
+
+
 def _pickled(folder: Path) -> None:
     weights = folder / "unet/diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
@@ -222,6 +254,7 @@ def _code(folder: Path) -> None:
         (_other_pipeline, "does not draw pictures from words"),
         (_other_class, "knows no network NoSuchNetwork"),
         (_without_a_weight, "is missing"),
+        (_quantised, "is I8, and weights are"),
         (_pickled, "holds no safetensors weights"),
         (_code, "code of its own"),
         (shutil.rmtree, "there is no model"),

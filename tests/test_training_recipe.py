@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from artv_cli.errors import DocumentError, UsageError
+from artv_cli.train.ema import WeightAverage
 from artv_cli.train.training_recipe import TrainingRecipe, load_training_recipe
 
 
@@ -33,8 +35,22 @@ def test_what_is_left_out_is_the_papers(tmp_path: Path) -> None:
     drops = recipe.drops
     assert (drops.references, drops.anchor, drops.text, drops.key_frames) == (0.1, 0.1, 0.1, 0)
     assert recipe.lora is None
+    assert recipe.size is None  # the model's own: what `models init` writes is the paper's 320x320
     assert recipe.static_noise is None  # the model's own
     assert recipe.folder == tmp_path
+
+
+def test_what_the_paper_does_not_say_is_what_the_readme_owns_to(tmp_path: Path) -> None:
+    recipe = load(tmp_path, "model: base\ndata: clips\n")
+    assert recipe.max_grad_norm == 1.0
+    assert recipe.weight_decay == torch.optim.AdamW([torch.zeros(1)]).defaults["weight_decay"]
+    module = torch.nn.Linear(1, 1, bias=False)
+    average = WeightAverage(module, recipe.ema_decay)
+    with torch.no_grad():
+        start = module.weight.clone()
+        module.weight += 1
+    average.update(module, step=0)
+    torch.testing.assert_close(average.weights["weight"], start + 0.9)  # not 0.0001: it warms up
 
 
 def test_what_is_said_is_read(tmp_path: Path) -> None:

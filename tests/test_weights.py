@@ -168,6 +168,29 @@ def test_every_part_is_checked(folder: Path, part: str) -> None:
     assert f"{part}/ cannot be loaded: " in complaint(folder)
 
 
+@pytest.mark.parametrize("part", ["dynamic", "text_encoder"])
+def test_whole_numbers_in_the_place_of_weights_are_refused_and_not_cast(
+    folder: Path, part: str
+) -> None:
+    name = ""
+
+    def quantise(weights: Weights) -> None:
+        nonlocal name
+        name = max(weights)
+        weights[name] = weights[name].to(torch.int8)
+
+    rewrite(weights_file(folder, part), quantise)
+    message = complaint(folder)
+    assert f"{part}/ cannot be loaded: {name} is I8, and weights are F16, BF16" in message
+
+
+def test_positions_are_whole_numbers_and_are_let_through(folder: Path) -> None:
+    """Text encoders of older libraries were written with them."""
+    name, ids = "text_model.embeddings.position_ids", torch.arange(8)[None]
+    rewrite(weights_file(folder, "text_encoder"), lambda weights: weights.update({name: ids}))
+    assert load(folder)
+
+
 def test_weights_too_large_for_half_precision_are_refused_there(folder: Path) -> None:
     rewrite(weights_file(folder, "mask"), lambda weights: weights[max(weights)].fill_(1e6))
     assert load(folder)

@@ -1,4 +1,4 @@
-"""A tiny random Stable Diffusion 2.1: the real classes and the real layout, at 32 channels."""
+"""Tiny random Stable Diffusions: the real classes and the real layouts, at 32 channels."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    EulerDiscreteScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 from artv_cli.model.weights import silent_libraries
 
 SIDE = 64  # pixels: 8 latents
 TEXT_WIDTH, TOKENS = 64, 8
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 PREFIX = "cond_stage_model.model."
 
 UNET: dict[str, Any] = {
@@ -31,6 +39,21 @@ UNET: dict[str, Any] = {
     "layers_per_block": 2,
     "cross_attention_dim": TEXT_WIDTH,
     "use_linear_projection": True,
+}
+SECOND_WIDTH, TIME_WIDTH = 32, 8  # of SDXL: its other text encoder, and what it knows of sizes
+XL_UNET: dict[str, Any] = {
+    "sample_size": SIDE // 8,
+    "block_out_channels": (32, 64, 64),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 3),
+    "attention_head_dim": (1, 2, 2),
+    "layers_per_block": 2,
+    "cross_attention_dim": TEXT_WIDTH + SECOND_WIDTH,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": TIME_WIDTH,
+    "projection_class_embeddings_input_dim": SECOND_WIDTH + 6 * TIME_WIDTH,
 }
 VERSION_1 = {"use_linear_projection": False, "attention_head_dim": 2}
 
@@ -50,6 +73,26 @@ def tiny_base(
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.save_pretrained(folder, **save)
+    return pipeline
+
+
+def tiny_sdxl(folder: Path, **save: Any) -> StableDiffusionXLPipeline:
+    """Write a pipeline of SDXL's layout in the diffusers manner and return it."""
+    torch.manual_seed(0)
+    second = {"hidden_size": SECOND_WIDTH, "projection_dim": SECOND_WIDTH}
+    with silent_libraries():
+        pipeline = StableDiffusionXLPipeline(
+            vae=_vae(),
+            text_encoder=_text_encoder(),
+            text_encoder_2=CLIPTextModelWithProjection(_text_config(**second)),
+            tokenizer=_tokenizer(),
+            tokenizer_2=_tokenizer(),
+            unet=UNet2DConditionModel(**XL_UNET),
+            scheduler=EulerDiscreteScheduler(**BETAS, timestep_spacing="leading", steps_offset=1),
+            add_watermarker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
         pipeline.save_pretrained(folder, **save)
@@ -78,21 +121,24 @@ def _vae() -> AutoencoderKL:
 
 
 def _text_encoder() -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=WORDS,
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=1,
-            max_position_embeddings=TOKENS,
-            hidden_act="gelu",
-            projection_dim=32,
-            pad_token_id=0,
-            bos_token_id=WORDS - 2,
-            eos_token_id=WORDS - 1,
-        )
-    )
+    return CLIPTextModel(_text_config())
+
+
+def _text_config(**change: Any) -> CLIPTextConfig:
+    settings = {
+        "vocab_size": WORDS,
+        "hidden_size": TEXT_WIDTH,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 1,
+        "max_position_embeddings": TOKENS,
+        "hidden_act": "gelu",
+        "projection_dim": 32,
+        "pad_token_id": 0,
+        "bos_token_id": WORDS - 2,
+        "eos_token_id": WORDS - 1,
+    }
+    return CLIPTextConfig(**{**settings, **change})
 
 
 _LETTERS = "!abcdefghijklmnopqrstuvwxyz"
@@ -115,9 +161,7 @@ def _scheduler(prediction: str) -> PNDMScheduler | DDIMScheduler:
         DDIMScheduler, {"clip_sample": False}
     )  # fmt: skip
     return kind(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
+        **BETAS,
         prediction_type=prediction,
         set_alpha_to_one=False,
         steps_offset=1,

@@ -74,18 +74,23 @@ def init(
         str | None, typer.Option(help="Variant of the base's files, such as fp16.", metavar="NAME")
     ] = None,
     dtype: Annotated[
-        str, typer.Option(help="Precision to write: float32, float16, bfloat16.", metavar="DTYPE")
+        str,
+        typer.Option(
+            help="Precision to write: fp32, fp16, bf16, or float32, float16, bfloat16.",
+            metavar="DTYPE",
+        ),
     ] = "float32",
     size: Annotated[
         str | None,
         typer.Option(
-            help="Size that the model draws at by itself; else the base's.", metavar="WxH"
+            help="Size that it trains and draws at by itself; else 320x320, the paper's.",
+            metavar="WxH",
         ),
     ] = None,
     prediction: Annotated[
         str | None,
         typer.Option(
-            help="What a single file predicts: epsilon (else), or v_prediction (768 px).",
+            help="What a single file predicts: epsilon (the 512-px base), v_prediction (768 px).",
             metavar="NAME",
         ),
     ] = None,

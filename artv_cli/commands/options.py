@@ -98,7 +98,7 @@ class FrameOptions:
     ] = None
     dtype: Annotated[
         str | None,
-        _option("Precision of the networks: float32, float16, bfloat16.", _MODEL, "DTYPE"),
+        _option("Precision: fp32, fp16, bf16, or float32, float16, bfloat16.", _MODEL, "DTYPE"),
     ] = None
     cache: CacheOption = None
 

@@ -17,8 +17,14 @@ from diffusers import UNet2DConditionModel
 
 from artv_cli.errors import ModelError, UsageError
 from artv_cli.model.folder import PARTS
-from artv_cli.model.header import read_header
-from artv_cli.model.ldm import ldm_configs
+from artv_cli.model.header import read_header, read_metadata, require_floats
+from artv_cli.model.ldm import (
+    PREFIXES,
+    TOLD,
+    TOLD_PREDICTION,
+    configs_predicting,
+    ldm_configs,
+)
 from artv_cli.model.repository import (
     INDEX,
     download,
@@ -103,10 +109,10 @@ def find_base(
 ) -> Base:
     """Return the base called `name`: a folder, a hub id, or a safetensors file.
 
-    `prediction` (by default epsilon) and `tokenizer` (a folder or a hub id, by default the
+    `prediction` (epsilon or v_prediction) and `tokenizer` (a folder or a hub id, by default the
     paper's base) say of a single file what it does not say itself. Raises ModelError, in one
     sentence, for what is missing, damaged or of another family;
-    UsageError for an option that means nothing here.
+    UsageError for an option that is needed, or means nothing here.
     """
     path = Path(name).expanduser()
     is_file, is_folder = os.path.isfile(path), os.path.isdir(path)
@@ -119,7 +125,7 @@ def find_base(
         if value is not None and not is_meant:
             raise UsageError(f"--{option} is for a {kind}, and {name} is none.", "Leave it out.")
     if is_file:
-        base = _file(name, path, prediction or "epsilon", tokenizer or DEFAULT_BASE)
+        base = _file(name, path, prediction, tokenizer or DEFAULT_BASE)
     else:
         if not is_folder:
             _require_pipeline(name, _from_hub(name, revision, variant))  # the index alone
@@ -149,7 +155,7 @@ def _folder(name: str, path: Path, variant: str | None) -> Base:
     configs = {part: _config(path, part, name) for part in BASE_PARTS}
     for part in WEIGHTED:
         for file in require_weights(path, part, name, variant):
-            read_header(file, name)
+            require_floats(read_header(file, name), name, part)
     return Base(name, path, configs, path / "tokenizer", variant)
 
 
@@ -163,8 +169,8 @@ def _config(path: Path, part: str, name: str) -> dict[str, Any]:
     return read_json(file, name)
 
 
-def _file(name: str, path: Path, prediction: str, tokenizer: str) -> Base:
-    if prediction not in PREDICTIONS:
+def _file(name: str, path: Path, prediction: str | None, tokenizer: str) -> Base:
+    if prediction not in (None, *PREDICTIONS):
         raise UsageError(
             f"--prediction: {prediction!r} is unknown.", f"Say {' or '.join(PREDICTIONS)}."
         )
@@ -173,7 +179,11 @@ def _file(name: str, path: Path, prediction: str, tokenizer: str) -> Base:
             f"{name} is no .safetensors file, and artv opens no other: a pickle can run code",
             "Take the .safetensors file of the same checkpoint, or a folder or hub id.",
         )
-    configs = ldm_configs(read_header(path, name), name, prediction)
+    header = read_header(path, name)
+    shaped = ldm_configs(header, name)
+    for part, prefix in PREFIXES.items():
+        require_floats({k: t for k, t in header.items() if k.startswith(prefix)}, name, part)
+    configs = configs_predicting(_prediction(name, path, prediction), shaped)
     given = Path(tokenizer).expanduser()
     folder = given if given.is_dir() else _from_hub(tokenizer, None, None, "tokenizer")
     vocabulary = next((f for f in (folder / "tokenizer", folder) if _is_tokenizer(f)), None)
@@ -184,6 +194,23 @@ def _file(name: str, path: Path, prediction: str, tokenizer: str) -> Base:
         )
     configs["tokenizer"] = read_json(vocabulary / BASE_PARTS["tokenizer"], name)
     return Base(name, path, configs, vocabulary)
+
+
+def _prediction(name: str, path: Path, said: str | None) -> str:
+    """Return what a single file predicts: what is `said`, or else what its metadata tell."""
+    told = TOLD.get(read_metadata(path, name).get(TOLD_PREDICTION, "").lower())
+    if said is not None and told is not None and said != told:
+        raise UsageError(
+            f"--prediction: {name} says that it predicts {told}, not {said}.", "Leave it out."
+        )
+    prediction = said or told
+    if prediction is None:
+        raise UsageError(
+            f"{name} does not say what it predicts, and nothing in its weights tells.",
+            "Say --prediction epsilon for the 512-pixel base of Stable Diffusion 2,"
+            " --prediction v_prediction for the 768-pixel one.",
+        )
+    return prediction
 
 
 def _is_tokenizer(folder: Path) -> bool:

@@ -15,8 +15,9 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
 from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
+from artv_cli.tiles import tile_side
+
 Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
-TILED_FROM = 768 * 768  # pixels
 
 
 def encode_images(vae: Autoencoder, images: Tensor) -> Tensor:
@@ -24,7 +25,7 @@ def encode_images(vae: Autoencoder, images: Tensor) -> Tensor:
 
     The mean of the code is taken, not a sample: the same picture has the same latents.
     """
-    _tile(vae, images.shape[-2] * images.shape[-1])
+    _tile(vae, *images.shape[-2:])
     encoded = vae.encode(images)
     codes = encoded.latents if isinstance(vae, AutoencoderTiny) else encoded.latent_dist.mode()
     return (codes - _shift(vae)) * vae.config.scaling_factor
@@ -32,7 +33,7 @@ def encode_images(vae: Autoencoder, images: Tensor) -> Tensor:
 
 def decode_latents(vae: Autoencoder, latents: Tensor) -> Tensor:
     """Map latents (b, c, h, w) to images (b, 3, H, W), clamped to [-1, 1]."""
-    _tile(vae, latents.shape[-2] * latents.shape[-1] * downsampling(vae) ** 2)
+    _tile(vae, *(side * downsampling(vae) for side in latents.shape[-2:]))
     codes = latents / vae.config.scaling_factor + _shift(vae)
     return vae.decode(codes).sample.clamp(-1, 1)
 
@@ -69,15 +70,21 @@ class TextEncoder(nn.Module):
         return self.model(ids).last_hidden_state
 
 
-def _tile(vae: Autoencoder, pixels: int) -> None:
-    """Let large pictures pass in tiles of the autoencoder's own size.
+def _tile(vae: Autoencoder, height: int, width: int) -> None:
+    """Let large pictures pass in tiles.
 
-    The size alone decides: tiles change bits, so they must not hang on the memory at hand.
+    Left alone, diffusers takes the size that the autoencoder was trained at for a tile's: Stable
+    Diffusion 2.1's says 768 and would pass such pictures whole.
     """
-    if pixels >= TILED_FROM:
-        vae.enable_tiling()
-    else:
+    side = tile_side((width, height))
+    if side is None:
         vae.disable_tiling()
+        return
+    vae.enable_tiling()
+    vae.tile_sample_min_size = side
+    vae.tile_latent_min_size = side // downsampling(vae)
+    if isinstance(vae, AutoencoderTiny):
+        vae.spatial_scale_factor = downsampling(vae)  # diffusers takes it to be 8
 
 
 def _shift(vae: Autoencoder) -> float:

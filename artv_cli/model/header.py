@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ModelError
 
+FLOATS = ("F16", "BF16", "F32", "F64")
+WHOLE_NUMBERS = ("position_ids", "num_batches_tracked")
 _LONGEST = 100_000_000  # bytes of header that the format allows
+_METADATA = "__metadata__"
+_NONE = "is not a safetensors file, or is cut short"
 
 
 @dataclass(frozen=True)
@@ -36,21 +41,51 @@ def read_header(path: Path, name: str) -> dict[str, TensorInfo]:
     Raises ModelError if the file is none, or is cut short.
     """
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header: Any = json.loads(file.read(length)) if length <= _LONGEST else None
-            size = os.fstat(file.fileno()).st_size
-        header.pop("__metadata__", None)
+        length, header, size = _read(path)
+        header.pop(_METADATA, None)
         tensors = {
             key: TensorInfo(told["dtype"], tuple(map(int, told["shape"])))
             for key, told in header.items()
         }
         end = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
     except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
-        raise _broken(name, f"{path} is not a safetensors file, or is cut short") from None
+        raise _broken(name, f"{path} {_NONE}") from None
     if size != end:
         raise _broken(name, f"{path} has {size} bytes, and its header speaks of {end}")
     return tensors
+
+
+def read_metadata(path: Path, name: str) -> dict[str, str]:
+    """Return what whoever wrote a safetensors file of the model called `name` says of it.
+
+    Raises ModelError if the file is none.
+    """
+    try:
+        return {key: str(value) for key, value in _read(path)[1].get(_METADATA, {}).items()}
+    except (AttributeError, OSError, RecursionError, ValueError):
+        raise _broken(name, f"{path} {_NONE}") from None
+
+
+def require_floats(tensors: Mapping[str, TensorInfo], name: str, part: str) -> None:
+    """Refuse weights of a part that are no floating-point numbers: loaded, they would be cast.
+
+    Counters and positions, which are whole by nature, are let through.
+    """
+    for key, info in tensors.items():
+        if info.dtype not in FLOATS and key.rpartition(".")[2] not in WHOLE_NUMBERS:
+            raise ModelError(
+                f"{name}: {part}/ cannot be loaded: {key} is {info.dtype}, and weights are"
+                f" {', '.join(FLOATS[:-1])} or {FLOATS[-1]}",
+                "Take the model as it was published, neither quantised nor converted.",
+            )
+
+
+def _read(path: Path) -> tuple[int, Any, int]:
+    """Return the header's length in bytes, the header, and the file's size in bytes."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length)) if length <= _LONGEST else None
+        return length, header, os.fstat(file.fileno()).st_size
 
 
 def _broken(name: str, problem: str) -> ModelError:

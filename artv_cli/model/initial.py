@@ -46,6 +46,8 @@ PAPER_SAMPLING = Sampling(
 )
 """Appendix A."""
 
+PAPER_SIZE = (320, 320)  # width and height in pixels: what the paper trains at (Sec. 4)
+
 SEED = 0  # of what is random at first: one base always becomes one and the same model
 MASK_SHARE, MASK_HEAD_WIDTH = 5, 32  # Table 2: 320 channels to 64, heads of 32
 GROWTH = 1.35  # of the UNet by adapter, anchor path, noise levels and Φ_mask (Table 2)
@@ -62,12 +64,12 @@ def write_initial_model(
 ) -> None:
     """Write the fresh model of a base into the folder `out`, whole or not at all.
 
-    One part is in memory at a time. `size`: width and height that the model likes to draw, by
-    default the base's own. Raises UsageError if there is something in `out`, ModelError for bad
-    weights, StorageError where there is no room.
+    One part is in memory at a time. `size`: width and height that the model is trained at and
+    likes to draw, by default the paper's. Raises UsageError if there is something in `out`,
+    ModelError for bad weights, StorageError where there is no room.
     """
     _require_empty(out)
-    size = size or base.size
+    size = size or PAPER_SIZE
     if any(side % base.size_multiple for side in size):
         raise UsageError(
             f"--size: {size[0]}x{size[1]} does not suit the base.",

@@ -1,7 +1,8 @@
 """Stable Diffusion 2 as it was first published: one file, in the layout of the LDM code.
 
-Such a file holds weights alone: the configurations are read off their shapes. What it does not
-tell, and must be said, is whether the UNet predicts noise or velocity, and the vocabulary.
+Such a file holds weights alone: the configurations are read off their shapes. What they do not
+tell, and must be said, is whether the UNet predicts noise or velocity, and the vocabulary; the
+first may stand in the file's metadata, by a standard that is younger than Stable Diffusion 2.
 
 Names: `model.diffusion_model.` the UNet, `first_stage_model.` the autoencoder,
 `cond_stage_model.model.` OpenCLIP's text encoder.
@@ -27,6 +28,10 @@ from artv_cli.model.repository import first_line
 from artv_cli.model.weights import bad_part, silent_libraries
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
+PREFIXES = {"unet": UNET, "vae": VAE, "text_encoder": TEXT}
+# https://github.com/Stability-AI/ModelSpec: key, and our names for its values.
+TOLD_PREDICTION = "modelspec.prediction_type"
+TOLD = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
 HEAD_WIDTH = 64  # of the UNet and of the text encoder alike
 FAMILY = {
     "conditioner.embedders.": "Stable Diffusion XL",
@@ -38,10 +43,10 @@ FAMILY = {
 Header = Mapping[str, TensorInfo]
 
 
-def ldm_configs(header: Header, name: str, prediction: str) -> dict[str, dict[str, Any]]:
+def ldm_configs(header: Header, name: str) -> dict[str, dict[str, Any]]:
     """Return the configuration of every part that a checkpoint's shapes tell of.
 
-    `prediction`: epsilon or v_prediction. Raises ModelError for another family or missing weights.
+    Raises ModelError for another family or missing weights.
     """
     for prefix, family in FAMILY.items():
         if any(key.startswith(prefix) for key in header):
@@ -51,10 +56,9 @@ def ldm_configs(header: Header, name: str, prediction: str) -> dict[str, dict[st
             )
     try:
         return {
-            "unet": _unet_config(header, prediction),
+            "unet": _unet_config(header),
             "vae": _vae_config(header),
             "text_encoder": _text_config(header),
-            "scheduler": _scheduler_config(prediction),
         }
     except (IndexError, KeyError, ValueError) as error:
         raise ModelError(
@@ -63,9 +67,24 @@ def ldm_configs(header: Header, name: str, prediction: str) -> dict[str, dict[st
         ) from None
 
 
+def configs_predicting(
+    prediction: str, configs: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return `ldm_configs` and what hangs on epsilon or v_prediction: the size, the scheduler."""
+    side = 64 if prediction == "epsilon" else 96  # in latents
+    scheduler = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "prediction_type": prediction,
+    }
+    return {**configs, "unet": {**configs["unet"], "sample_size": side}, "scheduler": scheduler}
+
+
 def load_ldm_part(path: Path, name: str, part: str, config: Mapping[str, Any]) -> nn.Module:
     """Load one part of a checkpoint, in the dtype of the file; ModelError if it does not fit."""
-    prefix = {"unet": UNET, "vae": VAE, "text_encoder": TEXT}[part]
+    prefix = PREFIXES[part]
     place = _File(name, path)
     try:
         with safe_open(path, "pt") as file, silent_libraries():
@@ -134,7 +153,7 @@ def _transformers_names(tensors: dict[str, Tensor], layers: int) -> Iterator[tup
                 yield f"{new}self_attn.{letter}_proj.{kind}", tensor.clone()
 
 
-def _unet_config(header: Header, prediction: str) -> dict[str, Any]:
+def _unet_config(header: Header) -> dict[str, Any]:
     blocks = _count(header, UNET + r"input_blocks\.(\d+)\.")
     widths: list[int] = []
     attends: list[bool] = []
@@ -154,7 +173,6 @@ def _unet_config(header: Header, prediction: str) -> dict[str, Any]:
     up = ["CrossAttnUpBlock2D" if cross else "UpBlock2D" for cross in reversed(attends)]
     return {
         "_class_name": "UNet2DConditionModel",
-        "sample_size": 64 if prediction == "epsilon" else 96,
         "in_channels": header[f"{UNET}input_blocks.0.0.weight"].shape[1],
         "out_channels": header[f"{UNET}out.2.weight"].shape[0],
         "block_out_channels": widths,
@@ -198,16 +216,6 @@ def _text_config(header: Header) -> dict[str, Any]:
         "pad_token_id": 0,
         "bos_token_id": vocabulary - 2,
         "eos_token_id": vocabulary - 1,
-    }
-
-
-def _scheduler_config(prediction: str) -> dict[str, Any]:
-    return {
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "num_train_timesteps": 1000,
-        "prediction_type": prediction,
     }
 
 

@@ -19,6 +19,7 @@ from artv_cli.model.header import read_header
 from artv_cli.model.repository import Found, read_json, weight_files
 from artv_cli.model.text_to_image import CONFIG, TextToImageFolder
 from artv_cli.settings import Offload
+from artv_cli.tiles import tile_side
 
 TURNS = (("text_encoder",), ("dynamic", "mask"), ("vae",))  # of an artv model
 BRANCHES = 4  # of guidance (Eq. 8), all in one batch
@@ -85,9 +86,9 @@ class _Need(ABC):
     def _config(self, part: str) -> dict[str, Any]:
         return read_json(self.model.path / part / CONFIG, self.model.name)
 
-    def _decoding(self, widths: Sequence[Any]) -> int:
-        """Return how many values an autoencoder of such widths computes for one picture."""
-        width, height = self.size
+    def _decoding(self, widths: Sequence[Any], size: tuple[int, int]) -> int:
+        """Return how many values an autoencoder of such widths computes for what it takes whole."""
+        width, height = size
         return VAE_MAPS * 2 * int(widths[0]) * width * height
 
 
@@ -108,7 +109,9 @@ class Demand(_Need):
         drawing = BRANCHES * UNET_MAPS * int(unet["block_out_channels"][0]) * latent
         vae = self._config("vae")
         widths = vae.get("block_out_channels") or vae["decoder_block_out_channels"]
-        return ITEM_SIZE[self.dtype] * max(drawing, self._decoding(widths))
+        tile = tile_side(self.size) or max(self.size)
+        decoding = self._decoding(widths, (min(width, tile), min(height, tile)))
+        return ITEM_SIZE[self.dtype] * max(drawing, decoding)
 
     def smaller(self) -> Iterator[tuple[str, Self]]:
         """Yield the demands of smaller frames."""
@@ -138,7 +141,7 @@ class PictureDemand(_Need):
         width, height = self.size
         vae = self._config("vae") if "vae" in self.model.networks else {}
         blocks = vae.get("block_out_channels") or vae.get("decoder_block_out_channels") or [0]
-        values = self._decoding(blocks)
+        values = self._decoding(blocks, self.size)  # diffusers' pipelines tile nothing
         if "unet" in self.model.networks:
             latent = width * height // 4 ** (len(blocks) - 1)
             widths = self._config("unet").get("block_out_channels") or [0]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ModelError
-from artv_cli.model.header import read_header
+from artv_cli.model.header import read_header, require_floats
 from artv_cli.model.repository import (
     INDEX,
     Found,
@@ -79,7 +79,7 @@ def find_text_to_image(
     for part in networks:
         setting = "`variant:` in `key_frame:`, as in"
         for file in require_weights(path, part, name, variant, setting):
-            read_header(file, name)
+            require_floats(read_header(file, name), name, part)
     kept = {key: value for key, value in index.items() if key not in _ORIGIN}
     head = f"artv-text-to-image-1 {json.dumps(kept, sort_keys=True)}"
     return TextToImageFolder(

@@ -27,6 +27,7 @@ from artv_cli.latents import Dtype
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import Autoencoder, TextEncoder
 from artv_cli.model.folder import PARTS, ModelFolder, Preferences
+from artv_cli.model.header import read_header, require_floats
 from artv_cli.model.repository import INDEX, first_line, read_json, weight_files
 from artv_cli.model.unet import NOISE_LEVELS, ConditionedUNet
 from artv_cli.settings import StaticNoise
@@ -212,7 +213,10 @@ def paper_scheduler(
 def load_weights(
     folder: Place, part: str, kind: Any, dtype: torch.dtype, variant: str | None
 ) -> nn.Module:
-    """Load a part of which every weight must be there, fit, and be finite; ModelError if not."""
+    """Load a part of which every weight must be there, fit, be a float, and be finite.
+
+    ModelError if not.
+    """
     files = weight_files(folder.path, part, variant)
     module, found = load_part(
         folder,
@@ -226,6 +230,8 @@ def load_weights(
         if issubclass(kind, PreTrainedModel)
         else {"torch_dtype": dtype},
     )
+    for file in files:  # here, since a file that is cut short is told of by the libraries
+        require_floats(read_header(file, folder.name), folder.name, part)
     # The libraries fill what is missing with random values and say so in their log at most.
     if absent := sorted(found["missing_keys"]):
         raise bad_part(folder, part, f"{absent[0]} is missing")

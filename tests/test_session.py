@@ -15,6 +15,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 from shards import moving_square, write_shards
 from tiny import PREFERENCES, SIZE, tiny_folder, tiny_model
@@ -30,6 +31,7 @@ from artv_cli.train.loop import Trainer
 from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
 from artv_cli.train.training_recipe import load_training_recipe
+from artv_cli.train.video_clips import VideoClips
 
 CLIPS = {f"clip{n}": ("a cat walks", moving_square(6)) for n in range(6)}
 RECIPE = """
@@ -341,6 +343,37 @@ def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studi
     with pytest.raises(Exception, match="the loss is nan and the gradients"):
         session.run()
     assert (studio / "nan" / "state.safetensors").read_bytes() == before
+
+
+def spoil_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = VideoClips.encode
+    monkeypatch.setattr(VideoClips, "encode", lambda *given: encode(*given) * float("nan"))
+
+
+def test_a_loss_that_is_no_number_keeps_the_step_before_it(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = variant(studio, "spoilt.yaml", sheets="{every: 0}", precision="fp32")
+    with monkeypatch.context() as patch:
+        failing_at(3, patch, lambda: spoil_clips(patch))
+        told = " ".join(run(studio, "spoilt", recipe=recipe, code=1).stderr.split())
+    state = studio / "spoilt" / "state.safetensors"
+    assert "the loss is nan and the gradients have norm nan at step 2" in told
+    assert f"The last good state is in {state}: begin anew with a lower learning rate" in told
+    with safe_open(state, "pt") as file:
+        assert file.metadata()["step"] == "2"
+    run(studio, "spoilt", recipe=recipe)
+    assert same(state, finished / "state.safetensors")
+
+
+def test_no_state_is_claimed_where_the_first_loss_is_no_number(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_at(1, monkeypatch, lambda: spoil_clips(monkeypatch))
+    recipe = variant(studio, "half.yaml", precision="bf16")
+    told = " ".join(run(studio, "spoilt-at-once", recipe=recipe, code=1).stderr.split())
+    assert "No state was kept: set `precision: fp32` and run again" in told
+    assert not (studio / "spoilt-at-once" / "state.safetensors").exists()
 
 
 def test_clips_that_cannot_be_read_are_listed(studio: Path) -> None:

@@ -21,12 +21,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, Interrupted
+from artv_cli.errors import Interrupted
 from artv_cli.files.output import storage_errors
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
 from artv_cli.settings import StaticNoise
 from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
+from artv_cli.train.divergence import are_finite, divergence
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.examples import (
     NO_DROPS,
@@ -178,14 +179,15 @@ class Trainer:
         return torch.stack(told).mean(0)
 
     def _descend(self, loss: Tensor) -> None:
-        """Step down the gradients; ArtvError where they are no numbers."""
+        """Step down the gradients; where those are no numbers, keep the weights: ArtvError."""
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         # Of the averaged gradients, so that all processes stop together.
         if not torch.isfinite(norm):
-            raise ArtvError(
-                f"the loss is {loss.item()} and the gradients have norm {norm.item()} at step"
-                f" {self.step}",
-                f"The last good state is in {self.folder}; lower the learning rate and run again.",
+            is_good = are_finite(self.learner, self.device)
+            if is_good and self.step:
+                self.save()
+            raise divergence(
+                self.step, loss, norm, self._state, is_good=is_good, bfloat16=self.recipe.bfloat16
             )
         self.optimizer.step()
         self.average.update(self.learner, self.step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -311,18 +312,36 @@ def one_of_two(folder: Path) -> None:
     each = one.model.register_forward_pre_hook(lambda *_: dist.barrier())  # as spread weights have
     assert [one.measure(clips(), count) for count in COUNTS] == losses
     each.remove()
+    refused = apart(folder, one.rank)
     if one.rank == 1:
         asked_at(one, 1)
     with pytest.raises(Interrupted):
         one.run(report=quiet)
-    told = {"losses": losses, "step": one.step}
+    told = {"losses": losses, "step": one.step, "refused": refused}
     (folder / f"{one.rank}.json").write_text(json.dumps(told))
+
+
+def apart(folder: Path, rank: int) -> str:
+    """Return what each of two says that have a run folder of their own, a state in one of them."""
+    own = folder / f"machine{rank}"
+    if rank == 0:
+        own.mkdir()
+        shutil.copyfile(folder / "begun.safetensors", own / "state.safetensors")
+    try:
+        trainer(own, EXACT)
+    except UsageError as error:
+        return str(error)
+    return "nothing"
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes leave in their folder."""
     folder, tests = tmp_path_factory.mktemp("two"), Path(__file__).parent
+    begun = trainer(folder / "begun", EXACT)
+    begun.step = 3
+    begun.save()
+    (folder / "begun" / "state.safetensors").rename(folder / "begun.safetensors")
     program = folder / "two.py"
     program.write_text(TWO.format(paths=[str(tests), str(tests.parent)], folder=str(folder)))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -337,6 +356,13 @@ def test_two_processes_are_one_with_the_same_batch(two: Path, tmp_path: Path) ->
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(two: Path) -> None:
     assert [json.loads((two / f"{rank}.json").read_text())["step"] for rank in (0, 1)] == [1, 1]
+
+
+def test_processes_that_do_not_share_the_run_folder_are_refused(two: Path) -> None:
+    for rank in (0, 1):
+        told = json.loads((two / f"{rank}.json").read_text())["refused"]
+        assert "different steps, 0 to 3: not all of them see the same" in told
+        assert f"machine{rank}" in told and "a disk that all machines share" in told
 
 
 def test_two_processes_measure_what_one_does_however_the_examples_divide(

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import Interrupted
-from artv_cli.files.output import storage_errors
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
 from artv_cli.settings import StaticNoise
@@ -42,7 +41,7 @@ from artv_cli.train.interruption import Interruption
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.recipe import Recipe
-from artv_cli.train.run_folder import STATE
+from artv_cli.train.run_folder import STATE, append_row, require_shared
 
 Row = dict[str, Any]
 Rng = np.random.Generator
@@ -230,10 +229,7 @@ class Trainer:
         """Append a row to the log and to what accelerate tracks; the first process alone does."""
         if self.rank:
             return
-        with storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
+        append_row(self.folder / "log.jsonl", row)
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
         self.accelerator.log(numbers, step=self.step)
         report(row)
@@ -277,6 +273,7 @@ class Trainer:
             self.step, _ = load_checkpoint(
                 self._state, self.learner, self.average, self.optimizer, self.origin
             )
+        require_shared(self.folder, self.step, self.device)
 
     def _rate(self) -> float:
         """Share of the full learning rate: a ramp up, a plateau, a ramp down."""

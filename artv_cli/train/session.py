@@ -36,7 +36,7 @@ from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.parallel import accelerator_for, is_sharded
 from artv_cli.train.progress import line
 from artv_cli.train.recipe import Recipe
-from artv_cli.train.run_folder import LORA, MODEL, Outcome, alone, require_own
+from artv_cli.train.run_folder import LORA, MODEL, Outcome, alone, append_row, require_own
 from artv_cli.train.shards import Make, Sample, find_samples, split, with_latents_of
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model
@@ -232,10 +232,7 @@ class Session:
     def _skip(self, sample: Sample, reason: str) -> None:
         """Tell of a clip that cannot be read; each process appends what it met."""
         row = {"key": sample.key, "shard": sample.shard.name, "reason": reason}
-        with storage_errors(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
-            with (self.out / "skipped.jsonl").open("a") as skipped:
-                skipped.write(json.dumps(row) + "\n")
+        append_row(self.out / "skipped.jsonl", row)
         self._say(f"skipped {sample.key} in {sample.shard.name}: {reason}")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -327,8 +329,26 @@ def test_a_full_disk_is_told_and_the_last_state_stays(
     monkeypatch.setattr(checkpoint, "save_file", fail)
     result = run(studio, "full", code=5)
     assert "No space left on device" in result.stderr
+    assert "the last good state is kept" in " ".join(result.stderr.split())
     assert (studio / "full" / "state.safetensors").read_bytes() == before
     assert not list((studio / "full").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("has_state", [False, True])
+def test_without_room_for_its_states_a_training_does_not_begin(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, has_state: bool
+) -> None:
+    out = studio / ("whole" if has_state else "no-room")
+    state = (finished / "state.safetensors").stat().st_size
+    free = SimpleNamespace(free=int(1.1 * state))  # for one, not for two
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    if has_state:
+        run(studio, out.name)
+        return
+    told = " ".join(run(studio, out.name, code=5).stderr.split())
+    assert f"states of this training take {state / 1e9:.1f} GB each" in told
+    assert f"{out} has room for" in told and "frames" not in told
+    assert not (out / "state.safetensors").exists()
 
 
 def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studio: Path) -> None:

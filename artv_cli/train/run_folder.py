@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from artv_cli.errors import UsageError
+from artv_cli.errors import StorageError, UsageError
 from artv_cli.files import lock
 from artv_cli.files.durable import sweep
 from artv_cli.files.output import storage_errors
@@ -67,6 +68,22 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def require_room(out: Path, state: int) -> None:
+    """Raise StorageError where states of so many bytes would fill the disk of a run folder.
+
+    A state is written beside the one before, so for a while there are two.
+    """
+    with storage_errors(out):
+        free = shutil.disk_usage(out).free
+    more = 1 if (out / STATE).exists() else 2
+    if free < more * state:
+        raise StorageError(
+            f"states of this training take {state / 1e9:.1f} GB each, a new one stands beside the"
+            f" last for a while, and {out} has room for {free / 1e9:.1f} GB",
+            f"Free some space, or take an --out with room for {more * state / 1e9:.1f} GB.",
+        )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tiny import LATENT, SolidClips, noise, tiny_networks, tiny_text
 from torch import Tensor
 
 import artv_cli.train.checkpoint as checkpoint
+import artv_cli.train.loop as loop
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ArtvError, Interrupted, StorageError, UsageError
 from artv_cli.train.examples import Drops
@@ -257,6 +259,29 @@ def test_every_hundred_steps_say_what_they_were_on_average(
     assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400)]
     assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505])
     assert [row["mask"] for row in rows] == [0.5, 0.5]
+
+
+def test_where_the_log_is_slow_steps_are_told_by_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    training = trainer(tmp_path, replace(RECIPE, samples=8 * BATCH, log_interval=6))
+
+    def step() -> Tensor:
+        nonlocal now
+        now += 12
+        training.step += 1
+        return torch.tensor([training.step, 0.5])
+
+    monkeypatch.setattr(training, "train_step", step)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now))
+    said: list[Row] = []
+    training.run(report=said.append)
+    assert [(row["step"], row["loss"], row["seconds"]) for row in said] == [
+        (3, 2.0, 36.0), (6, 3.5, 72.0),
+    ]  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows == said[1:]
 
 
 # ---------------------------------------------------------------- sharing a batch

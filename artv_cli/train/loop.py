@@ -43,6 +43,7 @@ from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import STATE, append_row, require_shared
 
+REPORT_INTERVAL = 30.0  # seconds after which a step is told of, where rows of the log are rare
 Row = dict[str, Any]
 Rng = np.random.Generator
 
@@ -122,8 +123,9 @@ class Trainer:
     ) -> None:
         """Train until the recipe's samples are seen or `seconds` have passed, then save.
 
-        `report` hears, in the first process, each row of the log. A signal to any process stops
-        all after the same step; when they have saved, each raises Interrupted.
+        `report` hears, in the first process, each row of the log; where none came for a while,
+        what it would say by now. A signal to any process stops all after the same step; when they
+        have saved, each raises Interrupted.
         """
         with Interruption() as interruption:
             self._take_steps(seconds, report, after_step, interruption)
@@ -138,7 +140,7 @@ class Trainer:
         after_step: Callable[[], None],
         interruption: Interruption,
     ) -> None:
-        started, spent, saved = time.monotonic(), 0.0, 0.0
+        started, spent, saved, told = time.monotonic(), 0.0, 0.0, 0.0
         window: list[Tensor] = []
         while self.samples < self.recipe.samples and spent < seconds:
             window.append(self.train_step())
@@ -147,6 +149,10 @@ class Trainer:
             if self.step % self.recipe.log_interval == 0:
                 self.note(self._row(window, since), report)
                 window.clear()
+                told = since
+            elif self.rank == 0 and since - told >= REPORT_INTERVAL:
+                report(self._row(window, since))
+                told = since
             if spent == math.inf:
                 break
             after_step()

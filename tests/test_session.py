@@ -227,6 +227,39 @@ def test_lora_may_train_what_is_fresh_in_full(studio: Path) -> None:
     assert not (studio / "lora-whole" / "lora").exists()  # alone it would not be the training
 
 
+def test_the_recipe_for_one_consumer_card_is_gone_on_with_to_the_same_bits(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the README, with the averages in main memory; once through, and once killed."""
+    recipe = variant(
+        studio, "consumer.yaml", pass_size="1", checkpoint_activations="true", ema_on="cpu",
+        lora="{rank: 16, whole: [mask, adapter, anchor, class_embedding]}", sheets="{every: 0}",
+        checkpoint_every="1ms",
+    )  # fmt: skip
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    run(studio, "card-whole", "--lora", "2", recipe=recipe)
+    with monkeypatch.context() as patch:
+        failing_at(4, patch, die)
+        run(studio, "card-killed", "--lora", "2", recipe=recipe, code=130)
+    run(studio, "card-killed", "--lora", "2", recipe=recipe)
+    one, other = (studio / f / "state.safetensors" for f in ("card-whole", "card-killed"))
+    assert same(one, other)
+    state = load_file(one)
+    assert {w.shape[0] for name, w in state.items() if "lora_A" in name} == {2}
+    assert any("average/networks.mask.unet.class_embedding" in name for name in state)
+    base, trained = (load_model(find_model(str(studio / f))) for f in ("tiny", "card-whole/model"))
+    still = [
+        name
+        for name, weight in trained.networks.named_parameters()
+        if torch.equal(weight, base.networks.get_parameter(name))
+    ]
+    fresh = ("mask.", "dynamic.adapter.", "dynamic.unet.class_embedding.")
+    assert still and not [name for name in still if name.startswith(fresh)]
+
+
 @pytest.mark.parametrize("asked", [None, "reference_minus_input"])
 def test_one_static_noise_is_trained_drawn_and_exported(studio: Path, asked: str | None) -> None:
     model = studio / "inverted"

@@ -68,7 +68,7 @@ def _members(
     pictures = np.asarray(frames)
     height, width = pictures.shape[1:3]
     facts = {
-        **{"source": "made up", "start": 0.0, "frames": len(pictures), "fps": 8},
+        **{"source": key, "start": 0.0, "frames": len(pictures), "fps": 8},
         **{"width": width, "height": height, "motion": 5.0, "clip": 0.3},
     }
     usual = {

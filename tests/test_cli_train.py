@@ -76,6 +76,7 @@ def test_a_file_called_storybook_comes_first_and_a_folder_does_not(here: Path) -
         (["./storybook", "--preset", "cpu"], "the recipe ./storybook takes no --preset"),
         (["storybook"], "the recipe storybook needs a --preset"),
         ([*STORYBOOK, "--device", "cpu"], "the recipe storybook takes no --device"),
+        ([*STORYBOOK, "--lora", "4"], "the recipe storybook takes no --lora"),
         ([*STORYBOOK, "--decoder-only"], "--decoder-only of storybook needs a model"),
         (
             [*STORYBOOK, "--decoder-only", "--start-from", "x", "--samples", "3"],

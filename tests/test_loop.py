@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tiny import LATENT, SolidClips, noise, tiny_networks, tiny_text
 from torch import Tensor
 
 import artv_cli.train.checkpoint as checkpoint
+import artv_cli.train.loop as loop
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ArtvError, Interrupted, StorageError, UsageError
 from artv_cli.train.examples import Drops
@@ -258,6 +261,29 @@ def test_every_hundred_steps_say_what_they_were_on_average(
     assert [row["mask"] for row in rows] == [0.5, 0.5]
 
 
+def test_where_the_log_is_slow_steps_are_told_by_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    training = trainer(tmp_path, replace(RECIPE, samples=8 * BATCH, log_interval=6))
+
+    def step() -> Tensor:
+        nonlocal now
+        now += 12
+        training.step += 1
+        return torch.tensor([training.step, 0.5])
+
+    monkeypatch.setattr(training, "train_step", step)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now))
+    said: list[Row] = []
+    training.run(report=said.append)
+    assert [(row["step"], row["loss"], row["seconds"]) for row in said] == [
+        (3, 2.0, 36.0), (6, 3.5, 72.0),
+    ]  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows == said[1:]
+
+
 # ---------------------------------------------------------------- sharing a batch
 
 
@@ -311,18 +337,36 @@ def one_of_two(folder: Path) -> None:
     each = one.model.register_forward_pre_hook(lambda *_: dist.barrier())  # as spread weights have
     assert [one.measure(clips(), count) for count in COUNTS] == losses
     each.remove()
+    refused = apart(folder, one.rank)
     if one.rank == 1:
         asked_at(one, 1)
     with pytest.raises(Interrupted):
         one.run(report=quiet)
-    told = {"losses": losses, "step": one.step}
+    told = {"losses": losses, "step": one.step, "refused": refused}
     (folder / f"{one.rank}.json").write_text(json.dumps(told))
+
+
+def apart(folder: Path, rank: int) -> str:
+    """Return what each of two says that have a run folder of their own, a state in one of them."""
+    own = folder / f"machine{rank}"
+    if rank == 0:
+        own.mkdir()
+        shutil.copyfile(folder / "begun.safetensors", own / "state.safetensors")
+    try:
+        trainer(own, EXACT)
+    except UsageError as error:
+        return str(error)
+    return "nothing"
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes leave in their folder."""
     folder, tests = tmp_path_factory.mktemp("two"), Path(__file__).parent
+    begun = trainer(folder / "begun", EXACT)
+    begun.step = 3
+    begun.save()
+    (folder / "begun" / "state.safetensors").rename(folder / "begun.safetensors")
     program = folder / "two.py"
     program.write_text(TWO.format(paths=[str(tests), str(tests.parent)], folder=str(folder)))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -337,6 +381,13 @@ def test_two_processes_are_one_with_the_same_batch(two: Path, tmp_path: Path) ->
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(two: Path) -> None:
     assert [json.loads((two / f"{rank}.json").read_text())["step"] for rank in (0, 1)] == [1, 1]
+
+
+def test_processes_that_do_not_share_the_run_folder_are_refused(two: Path) -> None:
+    for rank in (0, 1):
+        told = json.loads((two / f"{rank}.json").read_text())["refused"]
+        assert "different steps, 0 to 3: not all of them see the same" in told
+        assert f"machine{rank}" in told and "a disk that all machines share" in told
 
 
 def test_two_processes_measure_what_one_does_however_the_examples_divide(

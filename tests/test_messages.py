@@ -6,6 +6,7 @@ import ast
 import errno
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from test_imports import MODULES
 
 from artv_cli import errors
 from artv_cli.errors import ArtvError, DocumentError, Problem
-from artv_cli.messages import TABLE, message
+from artv_cli.messages import TABLE, message, same_command
 
 AGAIN = "artv story story.yaml"
 OURS = {
@@ -31,6 +32,34 @@ def told(error: BaseException) -> tuple[str, str]:
 
 def commands(text: str) -> list[str]:
     return re.findall(r"`(artv [^`]*)`", text)
+
+
+# ---------------------------------------------------------------- the command
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"}
+
+
+@pytest.mark.parametrize(
+    ("around", "program"),
+    [
+        ({}, "artv"),
+        (TORCHRUN, "torchrun --nproc-per-node 2 -m artv_cli"),
+        (TORCHRUN | {"GROUP_WORLD_SIZE": "3"}, "torchrun OPTIONS -m artv_cli"),
+        (
+            TORCHRUN | {"ACCELERATE_MIXED_PRECISION": "no"},
+            "accelerate launch OPTIONS -m artv_cli",
+        ),
+    ],
+)
+def test_the_command_that_goes_on_has_the_launcher_that_was_used(
+    monkeypatch: pytest.MonkeyPatch, around: dict[str, str], program: str
+) -> None:
+    for name in (*TORCHRUN, "ACCELERATE_MIXED_PRECISION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in around.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["artv", "train", "my recipe.yaml"])
+    assert same_command() == f"{program} train 'my recipe.yaml'"
 
 
 # ---------------------------------------------------------------- the table

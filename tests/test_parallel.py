@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.distributed as dist
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
-from artv_cli.train.parallel import agree, average_gradients, join, wait
+from artv_cli.errors import UsageError
+from artv_cli.train import parallel
+from artv_cli.train.parallel import accelerator_for, agree, average_gradients, join, wait
 
 
 def layers() -> nn.Module:
@@ -48,6 +53,27 @@ def test_alone_there_is_one_process_and_nothing_changes(monkeypatch: pytest.Monk
     assert agree(3.5) == 3.5
     wait()
     assert all(torch.equal(a, b) for a, b in zip(before, gradients(module), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_fsdp2"),
+    [
+        (DistributedType.DEEPSPEED, False),
+        (DistributedType.FSDP, False),
+        (DistributedType.FSDP, True),
+    ],
+)
+def test_what_no_other_number_of_cards_could_resume_from_is_refused(
+    monkeypatch: pytest.MonkeyPatch, kind: DistributedType, is_fsdp2: bool
+) -> None:
+    accelerator = SimpleNamespace(distributed_type=kind, is_fsdp2=is_fsdp2)
+    monkeypatch.setattr(parallel, "Accelerator", lambda **how: accelerator)
+    if is_fsdp2:
+        assert accelerator_for("cpu") is accelerator
+        return
+    with pytest.raises(UsageError, match=f"set up for {kind.value}, which") as caught:
+        accelerator_for("cpu")
+    assert "fsdp_version: 2" in caught.value.remedy
 
 
 @pytest.mark.usefixtures("second_process")

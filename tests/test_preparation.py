@@ -384,8 +384,9 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(
 ) -> None:
     with monkeypatch.context() as patch:
         interrupt_at(patch, records, "commit", 2, OSError(errno.ENOSPC, "No space left on device"))
-        with pytest.raises(StorageError, match="No space left"):
+        with pytest.raises(StorageError, match="No space left") as caught:
             run(videos, tmp_path / "out")
+    assert caught.value.remedy.endswith("what is finished is kept.")
     run(videos, tmp_path / "out")
     assert files(tmp_path / "out") == files(done)
 

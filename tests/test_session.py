@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 from shards import moving_square, write_shards
 from tiny import PREFERENCES, SIZE, tiny_folder, tiny_model
@@ -30,6 +33,7 @@ from artv_cli.train.loop import Trainer
 from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
 from artv_cli.train.training_recipe import load_training_recipe
+from artv_cli.train.video_clips import VideoClips
 
 CLIPS = {f"clip{n}": ("a cat walks", moving_square(6)) for n in range(6)}
 RECIPE = """
@@ -223,6 +227,39 @@ def test_lora_may_train_what_is_fresh_in_full(studio: Path) -> None:
     assert not (studio / "lora-whole" / "lora").exists()  # alone it would not be the training
 
 
+def test_the_recipe_for_one_consumer_card_is_gone_on_with_to_the_same_bits(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the README, with the averages in main memory; once through, and once killed."""
+    recipe = variant(
+        studio, "consumer.yaml", pass_size="1", checkpoint_activations="true", ema_on="cpu",
+        lora="{rank: 16, whole: [mask, adapter, anchor, class_embedding]}", sheets="{every: 0}",
+        checkpoint_every="1ms",
+    )  # fmt: skip
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    run(studio, "card-whole", "--lora", "2", recipe=recipe)
+    with monkeypatch.context() as patch:
+        failing_at(4, patch, die)
+        run(studio, "card-killed", "--lora", "2", recipe=recipe, code=130)
+    run(studio, "card-killed", "--lora", "2", recipe=recipe)
+    one, other = (studio / f / "state.safetensors" for f in ("card-whole", "card-killed"))
+    assert same(one, other)
+    state = load_file(one)
+    assert {w.shape[0] for name, w in state.items() if "lora_A" in name} == {2}
+    assert any("average/networks.mask.unet.class_embedding" in name for name in state)
+    base, trained = (load_model(find_model(str(studio / f))) for f in ("tiny", "card-whole/model"))
+    still = [
+        name
+        for name, weight in trained.networks.named_parameters()
+        if torch.equal(weight, base.networks.get_parameter(name))
+    ]
+    fresh = ("mask.", "dynamic.adapter.", "dynamic.unet.class_embedding.")
+    assert still and not [name for name in still if name.startswith(fresh)]
+
+
 @pytest.mark.parametrize("asked", [None, "reference_minus_input"])
 def test_one_static_noise_is_trained_drawn_and_exported(studio: Path, asked: str | None) -> None:
     model = studio / "inverted"
@@ -325,8 +362,26 @@ def test_a_full_disk_is_told_and_the_last_state_stays(
     monkeypatch.setattr(checkpoint, "save_file", fail)
     result = run(studio, "full", code=5)
     assert "No space left on device" in result.stderr
+    assert "the last good state is kept" in " ".join(result.stderr.split())
     assert (studio / "full" / "state.safetensors").read_bytes() == before
     assert not list((studio / "full").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("has_state", [False, True])
+def test_without_room_for_its_states_a_training_does_not_begin(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, has_state: bool
+) -> None:
+    out = studio / ("whole" if has_state else "no-room")
+    state = (finished / "state.safetensors").stat().st_size
+    free = SimpleNamespace(free=int(1.1 * state))  # for one, not for two
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    if has_state:
+        run(studio, out.name)
+        return
+    told = " ".join(run(studio, out.name, code=5).stderr.split())
+    assert f"states of this training take {state / 1e9:.1f} GB each" in told
+    assert f"{out} has room for" in told and "frames" not in told
+    assert not (out / "state.safetensors").exists()
 
 
 def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studio: Path) -> None:
@@ -341,6 +396,37 @@ def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studi
     with pytest.raises(Exception, match="the loss is nan and the gradients"):
         session.run()
     assert (studio / "nan" / "state.safetensors").read_bytes() == before
+
+
+def spoil_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = VideoClips.encode
+    monkeypatch.setattr(VideoClips, "encode", lambda *given: encode(*given) * float("nan"))
+
+
+def test_a_loss_that_is_no_number_keeps_the_step_before_it(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = variant(studio, "spoilt.yaml", sheets="{every: 0}", precision="fp32")
+    with monkeypatch.context() as patch:
+        failing_at(3, patch, lambda: spoil_clips(patch))
+        told = " ".join(run(studio, "spoilt", recipe=recipe, code=1).stderr.split())
+    state = studio / "spoilt" / "state.safetensors"
+    assert "the loss is nan and the gradients have norm nan at step 2" in told
+    assert f"The last good state is in {state}: begin anew with a lower learning rate" in told
+    with safe_open(state, "pt") as file:
+        assert file.metadata()["step"] == "2"
+    run(studio, "spoilt", recipe=recipe)
+    assert same(state, finished / "state.safetensors")
+
+
+def test_no_state_is_claimed_where_the_first_loss_is_no_number(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_at(1, monkeypatch, lambda: spoil_clips(monkeypatch))
+    recipe = variant(studio, "half.yaml", precision="bf16")
+    told = " ".join(run(studio, "spoilt-at-once", recipe=recipe, code=1).stderr.split())
+    assert "No state was kept: set `precision: fp32` and run again" in told
+    assert not (studio / "spoilt-at-once" / "state.safetensors").exists()
 
 
 def test_clips_that_cannot_be_read_are_listed(studio: Path) -> None:

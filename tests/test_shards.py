@@ -97,6 +97,30 @@ def test_a_share_is_held_out_by_the_key_alone(folder: Path) -> None:
     assert split(many, 0.0)[1] == []
 
 
+def test_the_clips_of_a_video_are_held_out_together(folder: Path, tmp_path: Path) -> None:
+    films = {f"film{n}": [f"clip{n}-{piece}" for piece in range(3)] for n in range(8)}
+    clips = {key: CLIPS["clip0"] for keys in films.values() for key in keys}
+    more = {
+        f"{key}.json": json.dumps({"frames": 6, "source": film}).encode()
+        for film, keys in films.items()
+        for key in keys
+    }
+    found = find_samples([write_shards(tmp_path, clips, more=more)])
+    sides = [{sample.source for sample in side} for side in split(found, 0.5)]
+    assert sides[0] and sides[1] and sides[0].isdisjoint(sides[1])
+    assert sides[0] | sides[1] == set(films)
+
+
+@pytest.mark.parametrize("told", [{}, {"source": ""}, {"source": None}])
+def test_where_no_video_is_told_a_clip_stands_for_itself(
+    tmp_path: Path, told: dict[str, object]
+) -> None:
+    clips = {f"clip{n}": CLIPS["clip0"] for n in range(12)}
+    more = {f"{key}.json": json.dumps({"frames": 6, **told}).encode() for key in clips}
+    sides = split(find_samples([write_shards(tmp_path, clips, more=more)]), 0.5)
+    assert all(sides) and len(sides[0]) + len(sides[1]) == 12
+
+
 def test_a_shard_that_was_cut_off_is_named(folder: Path, tmp_path: Path) -> None:
     cut = copy(folder, tmp_path) / "shard-00001.tar"
     size = cut.stat().st_size

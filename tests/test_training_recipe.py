@@ -9,7 +9,7 @@ import torch
 
 from artv_cli.errors import DocumentError, UsageError
 from artv_cli.train.ema import WeightAverage
-from artv_cli.train.training_recipe import TrainingRecipe, load_training_recipe
+from artv_cli.train.training_recipe import LoraForm, TrainingRecipe, load_training_recipe
 
 
 def load(tmp_path: Path, text: str) -> TrainingRecipe:
@@ -25,6 +25,20 @@ def complaints(tmp_path: Path, text: str) -> list[str]:
     lines = caught.value.message.splitlines()
     assert all(line.startswith(start) for line in lines)
     return [line.removeprefix(start) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("said", "form"),
+    [
+        ("", LoraForm(rank=4)),
+        ("lora: {rank: 16, whole: [mask]}", LoraForm(rank=4, whole=("mask",))),
+    ],
+)
+def test_a_rank_that_is_asked_for_leaves_the_rest_of_lora_as_it_was(
+    tmp_path: Path, said: str, form: LoraForm
+) -> None:
+    recipe = load(tmp_path, f"model: m\ndata: d\n{said}\n").with_lora(4)
+    assert recipe.lora == form and recipe.folder == tmp_path
 
 
 def test_what_is_left_out_is_the_papers(tmp_path: Path) -> None:

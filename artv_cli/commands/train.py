@@ -48,6 +48,25 @@ class StorybookOptions:
     ] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """What only a recipe in YAML can be told."""
+
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, or cpu; the launcher picks the cards.", metavar="DEVICE"),
+    ] = None
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            help="Train small matrices of this rank, as the recipe's lora does.",
+            metavar="RANK",
+            min=1,
+            max=1024,
+        ),
+    ] = None
+
+
 def train(
     recipe: Annotated[
         str,
@@ -57,6 +76,7 @@ def train(
         ),
     ],
     talk: TalkOptions,
+    own: RecipeOptions,
     storybook: StorybookOptions,
     out: Annotated[
         Path | None,
@@ -69,15 +89,12 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after so long, state kept.", metavar="N", min=0)
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, or cpu; the launcher picks the cards.", metavar="DEVICE"),
-    ] = None,
 ) -> None:
     """Train a model on your own clips, by a recipe; or the embedded model itself.
 
     artv train recipe.yaml --out runs/mine
     artv train recipe.yaml --out runs/mine --minutes 60
+    artv train recipe.yaml --out runs/small --lora 16
     artv train storybook --preset cpu --minutes 60
 
     On several cards: accelerate launch -m artv_cli train recipe.yaml. Ctrl-C stops
@@ -88,9 +105,8 @@ def train(
     is_first = os.environ.get("RANK", "0") == "0"
     say = Talk(quiet=talk.quiet or not is_first).say
     begin = _storybook if recipe == STORYBOOK and not Path(recipe).is_file() else _by_recipe
-    session = begin(
-        recipe, storybook, out or Path("runs") / Path(recipe).stem, device, samples, say
-    )
+    folder = out or Path("runs") / Path(recipe).stem
+    session = begin(recipe, own, storybook, folder, samples, say)
     outcome = session.run(math.inf if minutes is None else minutes * 60)
     if not is_first:
         return
@@ -103,34 +119,37 @@ def train(
 
 def _by_recipe(
     recipe: str,
-    options: StorybookOptions,
+    own: RecipeOptions,
+    storybook: StorybookOptions,
     out: Path,
-    device: str | None,
     samples: int | None,
     say: Say,
 ) -> Session:
     """Return a training by a YAML file."""
-    _refuse(recipe, "--preset", options.preset, "it is of `artv train storybook`")
-    _refuse(recipe, "--start-from", options.start_from, "its `model` is what it starts from")
-    _refuse(recipe, "--decoder-only", options.decoder_only, "it is of `artv train storybook`")
+    _refuse(recipe, "--preset", storybook.preset, "it is of `artv train storybook`")
+    _refuse(recipe, "--start-from", storybook.start_from, "its `model` is what it starts from")
+    _refuse(recipe, "--decoder-only", storybook.decoder_only, "it is of `artv train storybook`")
     from artv_cli.train.training_recipe import load_training_recipe
 
     asked = load_training_recipe(Path(recipe))
+    if own.lora is not None:
+        asked = asked.with_lora(own.lora)
     from artv_cli.train.session import Session  # torch comes with it
 
-    return Session(asked, out, device=device or "auto", samples=samples, say=say)
+    return Session(asked, out, device=own.device or "auto", samples=samples, say=say)
 
 
 def _storybook(
     recipe: str,
+    own: RecipeOptions,
     options: StorybookOptions,
     out: Path,
-    device: str | None,
     samples: int | None,
     say: Say,
 ) -> StorybookSession:
     """Return a training of the embedded model."""
-    _refuse(recipe, "--device", device, "its --preset says where it trains")
+    _refuse(recipe, "--device", own.device, "its --preset says where it trains")
+    _refuse(recipe, "--lora", own.lora, "its networks are small and trained in full")
     if options.preset is None:
         raise UsageError(
             f"the recipe {recipe} needs a --preset",

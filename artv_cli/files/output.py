@@ -67,15 +67,18 @@ def require_place(path: Path, remedy: str) -> None:
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Have an OSError inside say, as StorageError, that `path` cannot be written."""
+def storage_errors(path: Path, kept: str = "what is finished is kept") -> Iterator[None]:
+    """Have an OSError inside say, as StorageError, that `path` cannot be written.
+
+    `kept`: what a full disk costs nobody.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = "Choose another place, or change who may write there."
         if error.errno in NO_SPACE:
-            remedy = "Free some space, or choose another place; frames in the cache are kept."
+            remedy = f"Free some space, or choose another place; {kept}."
         raise StorageError(f"{path!s:.200} cannot be written: {reason}.", remedy) from error
 
 

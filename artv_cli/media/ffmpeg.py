@@ -22,7 +22,7 @@ _QUIET = ("-hide_banner", "-nostats", "-loglevel", "error", "-y")
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
 _NOT_OURS = ("Permission denied", "Read-only file system", "Operation not permitted")
 _EMPTY_PHRASES = ("Conversion failed!",)
-_ROOM = "Free some space, or choose another place; frames in the cache are kept."
+_ROOM = "Free some space, or choose another place; what is finished is kept."
 _KEPT_LINES = 40
 
 

@@ -112,9 +112,16 @@ def whole(tensor: Tensor) -> Tensor:
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu().contiguous()
 
 
+def state_bytes(module: nn.Module) -> int:
+    """Return how many bytes the state of what is trained in a module takes, within a percent."""
+    numbers = 2 + len(MOMENTS)  # with the weight and its average
+    return sum(numbers * p.numel() * p.itemsize for p in module.parameters() if p.requires_grad)
+
+
 def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     temporary = temporary_for(path)
-    with storage_errors(path):
+    kept = "the last good state is kept" if path.exists() else "no state was kept yet"
+    with storage_errors(path, kept):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _save(tensors, temporary, metadata)

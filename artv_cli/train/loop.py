@@ -21,12 +21,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, Interrupted
-from artv_cli.files.output import storage_errors
+from artv_cli.errors import Interrupted
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import TextEncoder
 from artv_cli.settings import StaticNoise
 from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
+from artv_cli.train.divergence import are_finite, divergence
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.examples import (
     NO_DROPS,
@@ -41,8 +41,9 @@ from artv_cli.train.interruption import Interruption
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.recipe import Recipe
-from artv_cli.train.run_folder import STATE
+from artv_cli.train.run_folder import STATE, append_row, require_shared
 
+REPORT_INTERVAL = 30.0  # seconds after which a step is told of, where rows of the log are rare
 Row = dict[str, Any]
 Rng = np.random.Generator
 
@@ -122,8 +123,9 @@ class Trainer:
     ) -> None:
         """Train until the recipe's samples are seen or `seconds` have passed, then save.
 
-        `report` hears, in the first process, each row of the log. A signal to any process stops
-        all after the same step; when they have saved, each raises Interrupted.
+        `report` hears, in the first process, each row of the log; where none came for a while,
+        what it would say by now. A signal to any process stops all after the same step; when they
+        have saved, each raises Interrupted.
         """
         with Interruption() as interruption:
             self._take_steps(seconds, report, after_step, interruption)
@@ -138,7 +140,7 @@ class Trainer:
         after_step: Callable[[], None],
         interruption: Interruption,
     ) -> None:
-        started, spent, saved = time.monotonic(), 0.0, 0.0
+        started, spent, saved, told = time.monotonic(), 0.0, 0.0, 0.0
         window: list[Tensor] = []
         while self.samples < self.recipe.samples and spent < seconds:
             window.append(self.train_step())
@@ -147,6 +149,10 @@ class Trainer:
             if self.step % self.recipe.log_interval == 0:
                 self.note(self._row(window, since), report)
                 window.clear()
+                told = since
+            elif self.rank == 0 and since - told >= REPORT_INTERVAL:
+                report(self._row(window, since))
+                told = since
             if spent == math.inf:
                 break
             after_step()
@@ -178,14 +184,15 @@ class Trainer:
         return torch.stack(told).mean(0)
 
     def _descend(self, loss: Tensor) -> None:
-        """Step down the gradients; ArtvError where they are no numbers."""
+        """Step down the gradients; where those are no numbers, keep the weights: ArtvError."""
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         # Of the averaged gradients, so that all processes stop together.
         if not torch.isfinite(norm):
-            raise ArtvError(
-                f"the loss is {loss.item()} and the gradients have norm {norm.item()} at step"
-                f" {self.step}",
-                f"The last good state is in {self.folder}; lower the learning rate and run again.",
+            is_good = are_finite(self.learner, self.device)
+            if is_good and self.step:
+                self.save()
+            raise divergence(
+                self.step, loss, norm, self._state, is_good=is_good, bfloat16=self.recipe.bfloat16
             )
         self.optimizer.step()
         self.average.update(self.learner, self.step)
@@ -228,10 +235,7 @@ class Trainer:
         """Append a row to the log and to what accelerate tracks; the first process alone does."""
         if self.rank:
             return
-        with storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
+        append_row(self.folder / "log.jsonl", row)
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
         self.accelerator.log(numbers, step=self.step)
         report(row)
@@ -275,6 +279,7 @@ class Trainer:
             self.step, _ = load_checkpoint(
                 self._state, self.learner, self.average, self.optimizer, self.origin
             )
+        require_shared(self.folder, self.step, self.device)
 
     def _rate(self) -> float:
         """Share of the full learning rate: a ramp up, a plateau, a ramp down."""

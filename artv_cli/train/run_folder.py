@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from artv_cli.errors import UsageError
+import torch
+
+from artv_cli.errors import StorageError, UsageError
 from artv_cli.files import lock
 from artv_cli.files.durable import sweep
 from artv_cli.files.output import storage_errors
+from artv_cli.train.parallel import agree
 
 STATE, MODEL, LORA = "state.safetensors", "model", "lora"
 
@@ -40,6 +46,44 @@ def require_own(out: Path, base: Path | None, mark: str = STATE) -> None:
                 f"{target} is there already, and no training has made it: {mark} is missing.",
                 "Name a new or an empty --out.",
             )
+
+
+def require_shared(out: Path, step: int, device: torch.device) -> None:
+    """Raise UsageError where the processes go on from different steps; each must call.
+
+    `step`: the one of the state that this process found in `out`; `device`: where they talk.
+    """
+    first, last = -int(agree(-step, device)), int(agree(step, device))
+    if first != last:
+        raise UsageError(
+            f"the processes would go on from different steps, {first} to {last}: not all"
+            f" of them see the same {out}",
+            f"Put --out on a disk that all machines share, with {STATE} of step {last} in it.",
+        )
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Append a line of JSON to a file of a run; raises StorageError."""
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def require_room(out: Path, state: int) -> None:
+    """Raise StorageError where states of so many bytes would fill the disk of a run folder.
+
+    A state is written beside the one before, so for a while there are two.
+    """
+    with storage_errors(out):
+        free = shutil.disk_usage(out).free
+    more = 1 if (out / STATE).exists() else 2
+    if free < more * state:
+        raise StorageError(
+            f"states of this training take {state / 1e9:.1f} GB each, a new one stands beside the"
+            f" last for a while, and {out} has room for {free / 1e9:.1f} GB",
+            f"Free some space, or take an --out with room for {more * state / 1e9:.1f} GB.",
+        )
 
 
 @contextmanager

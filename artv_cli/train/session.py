@@ -28,7 +28,7 @@ from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import Model, load_model
 from artv_cli.settings import StaticNoise
 from artv_cli.train.activations import checkpoint_activations
-from artv_cli.train.checkpoint import whole
+from artv_cli.train.checkpoint import state_bytes, whole
 from artv_cli.train.device_memory import memory_told
 from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Row, Trainer
@@ -36,7 +36,15 @@ from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.parallel import accelerator_for, is_sharded
 from artv_cli.train.progress import line
 from artv_cli.train.recipe import Recipe
-from artv_cli.train.run_folder import LORA, MODEL, Outcome, alone, require_own
+from artv_cli.train.run_folder import (
+    LORA,
+    MODEL,
+    Outcome,
+    alone,
+    append_row,
+    require_own,
+    require_room,
+)
 from artv_cli.train.shards import Make, Sample, find_samples, split, with_latents_of
 from artv_cli.train.sheet import draw_sheet
 from artv_cli.train.trained_model import write_trained_model
@@ -55,7 +63,8 @@ class Session:
 
     From here to the end of `run` it has the folder to itself. Raises UsageError for a recipe that
     the model or the clips do not allow, ModelError for a bad model, CacheLocked while another
-    process trains there. `samples`: examples in all, by default the recipe's.
+    process trains there, StorageError where its disk has no room. `samples`: examples in all, by
+    default the recipe's.
     """
 
     def __init__(
@@ -95,6 +104,8 @@ class Session:
         recipe = self.recipe
         self._model = self._load()
         learner = Learner(self._model.networks, self._model.text).to(self.accelerator.device)
+        if self.accelerator.is_main_process:
+            require_room(self.out, state_bytes(learner))
         encoder = Encoder(self._model.vae.to(self.accelerator.device), self.size, self._is_half)
         make = Make(self.base.vae_fingerprint, encoder.shape)
         usable, notes = with_latents_of(make, [*train, *held_out])
@@ -232,10 +243,7 @@ class Session:
     def _skip(self, sample: Sample, reason: str) -> None:
         """Tell of a clip that cannot be read; each process appends what it met."""
         row = {"key": sample.key, "shard": sample.shard.name, "reason": reason}
-        with storage_errors(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
-            with (self.out / "skipped.jsonl").open("a") as skipped:
-                skipped.write(json.dumps(row) + "\n")
+        append_row(self.out / "skipped.jsonl", row)
         self._say(f"skipped {sample.key} in {sample.shard.name}: {reason}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import sys
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,10 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Where one clip lies, how many frames it has, and the make of its latents, where told."""
+    """Where one clip lies, how many frames it has, and the make of its latents, where told.
+
+    `source`: the video that it was cut from, where told.
+    """
 
     key: str
     shard: Path
@@ -44,6 +48,7 @@ class Sample:
     caption: Span
     latents: Span | None
     make: Make | None = None
+    source: str = ""
 
     def read(self, span: Span) -> bytes:
         """Return the bytes of one of its members."""
@@ -98,11 +103,12 @@ def _difference(wanted: Make, make: Make | None) -> str:
 def split(samples: Sequence[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
     """Return the samples to train with, and the `share` (0 to 1) that is held out.
 
-    The key alone decides, so that new clips move none of the old ones to the other side.
+    The clips of a video stay together: they are too much alike to judge each other. Its name alone
+    (where it is not told, a clip's key) decides, so new clips move no old ones to the other side.
     """
     sides: tuple[list[Sample], list[Sample]] = [], []
     for sample in samples:
-        digest = hashlib.sha256(sample.key.encode()).digest()
+        digest = hashlib.sha256((sample.source or sample.key).encode()).digest()
         sides[int.from_bytes(digest[:8]) < share * 2**64].append(sample)
     return sides
 
@@ -162,8 +168,9 @@ def _sample(path: Path, key: str, members: dict[str, tarfile.TarInfo]) -> Sample
             frames = int(facts["frames"])
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path}: {key}.json does not say its frames", _AGAIN) from None
-    make = _make(facts.get("latents"))
-    return Sample(key, path, frames, spans[VIDEO], spans[CAPTION], spans.get(LATENTS), make)
+    video, caption, latents = spans[VIDEO], spans[CAPTION], spans.get(LATENTS)
+    make, source = _make(facts.get("latents")), sys.intern(str(facts.get("source") or ""))
+    return Sample(key, path, frames, video, caption, latents, make, source)
 
 
 def _make(told: Any) -> Make | None:

@@ -158,6 +158,11 @@ class TrainingRecipe(Frozen):
         """Where the recipe's relative paths begin."""
         return self._folder
 
+    def with_lora(self, rank: int) -> TrainingRecipe:
+        """Return the recipe with matrices of this rank; all else about them stays as it says."""
+        form = self.lora or LoraForm()
+        return self.model_copy(update={"lora": form.model_copy(update={"rank": rank})})
+
 
 _INNER: dict[int | str, type[Frozen]] = {
     "drops": DropsForm,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from benchmarks.trust import ledger, mutations, stories
 from benchmarks.trust.corruption import corruption
 from benchmarks.trust.proof import Check, Row, Tally, prove
 from benchmarks.trust.rows import ROWS
+from benchmarks.trust.weights import drawn_file
 
 
 def proved(row: Row, folder: Path, count: int) -> Tally:
@@ -74,6 +76,13 @@ def test_an_unclassified_field_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     del fields["fade"]
     monkeypatch.setattr(mutations, "CLASSIFIED", {**keys.CLASSIFIED, "Segment": fields})
     assert mutations.unclassified() == {"Segment.fade"}
+
+
+def test_a_file_to_mutate_is_always_found() -> None:
+    files = [Path(f"{number}.json") for number in range(6)]
+    files += [Path(f"{number}.safetensors") for number in range(6)]
+    drawn = {drawn_file(Random(number), files) for number in range(20_000)}
+    assert drawn == set(files)
 
 
 # ---------------------------------------------------------------- the runs and their report

@@ -12,7 +12,7 @@ from benchmarks.trust.mutations import mutations
 from benchmarks.trust.proof import Row
 from benchmarks.trust.same_bits import same_bits
 from benchmarks.trust.storyboards import storyboards
-from benchmarks.trust.weights import weights
+from benchmarks.trust.weights import waiting_code, weights
 from benchmarks.trust.writers import writers
 
 ROWS = (
@@ -29,6 +29,7 @@ ROWS = (
     Row("films", "the film is whole or absent", 1_000, 10, films),
     Row("storyboards", "hostile storyboards are refused with a place", 100_000, 250, storyboards),
     Row("images", "hostile images and paths are refused", 100_000, 150, images),
-    Row("weights", "hostile weights load or are refused, no code runs", 100_000, 8, weights),
+    Row("weights", "hostile weights load or are refused", 100_000, 8, weights),
+    Row("code", "no pickle is opened, no remote code runs", 2_000, 2, waiting_code),
     Row("same-bits", "same bits however a story is rendered", 500, 10, same_bits),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,16 +14,27 @@ from standin import StandInEngine
 
 from artv_cli import keys
 from artv_cli.cache import entry
+from artv_cli.cache.store import FrameStore
 from artv_cli.render import render
-from benchmarks.trust import ledger, mutations, stories
+from benchmarks.trust import ledger, mutations, proof, stories
 from benchmarks.trust.corruption import corruption
+from benchmarks.trust.kills import kills, kills_around_calls
 from benchmarks.trust.proof import Check, Row, Tally, prove
 from benchmarks.trust.rows import ROWS
 from benchmarks.trust.weights import drawn_file
 
+Checks = Callable[[int, Path], Iterator[Check]]
+
 
 def proved(row: Row, folder: Path, count: int) -> Tally:
     return prove(row, count=count, seed=1, folder=folder)
+
+
+def first_broken(checks: Checks, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run checks until one breaks, and return what it says."""
+    monkeypatch.setattr(proof, "MAX_BROKEN", 1)
+    (told,) = prove(Row("sabotaged", "", 0, 0, checks), count=None, seed=1, folder=folder).broken
+    return told
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
@@ -68,6 +80,28 @@ def test_a_key_without_the_prompt_breaks_its_promise(
     monkeypatch.setattr(keys, "_drawn", lambda request: drawn(request) | {"prompt": ""})
     row = Row("mutations", "", 0, 0, mutations.mutations)
     assert any("the same key, other bits" in told for told in proved(row, tmp_path, 60).broken)
+
+
+@pytest.mark.parametrize("checks", [kills, kills_around_calls])
+def test_a_resume_that_draws_everything_anew_breaks_its_promise(
+    checks: Checks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FrameStore, "get", lambda *_: None)
+    assert "frames drawn" in first_broken(checks, tmp_path, monkeypatch)
+
+
+def test_a_resume_that_throws_finished_frames_away_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = FrameStore.lock
+
+    def emptied(store: FrameStore) -> Any:
+        shutil.rmtree(store.root / "frames", ignore_errors=True)
+        return lock(store)
+
+    monkeypatch.setattr(FrameStore, "lock", emptied)
+    told = first_broken(kills, tmp_path, monkeypatch)
+    assert "finished frames are lost" in told or "frames drawn" in told
 
 
 def test_an_unclassified_field_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

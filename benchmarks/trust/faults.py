@@ -16,9 +16,18 @@ from typing import NamedTuple
 from artv_cli.errors import ArtvError
 from benchmarks.trust import stories
 from benchmarks.trust.calls import around_calls
-from benchmarks.trust.kills import Whole, count_calls, film, undisturbed
+from benchmarks.trust.kills import Whole, count_calls, expect_resumed, film, undisturbed
 from benchmarks.trust.proof import Check, expect
-from benchmarks.trust.stories import FILM, SHORT_PLAN, disturbances, fork, leftovers, told, wait
+from benchmarks.trust.stories import (
+    FILM,
+    SHORT_PLAN,
+    disturbances,
+    fork,
+    kept,
+    leftovers,
+    told,
+    wait,
+)
 
 DONE, FAILED, USAGE, STORAGE = 0, 1, 2, 5  # exit codes
 PAGE = 4096
@@ -72,7 +81,8 @@ def _survives(fault: Fault, whole: Whole, home: Path) -> None:
 
 
 def _resumes(home: Path, whole: Whole, after: str) -> None:
-    report = film(home)
+    before, report = kept(home / ".artv"), film(home)
+    expect_resumed(before, kept(home / ".artv"), report.rendered)
     expect(report.frame_digests == whole.frames, f"{after}: other frames")
     expect(stories.picture_digest(report.output) == whole.pictures, f"{after}: another film")
     # A side file's work folder goes when that file is written next.
@@ -106,7 +116,10 @@ def _limited(limit: int, longest: int, whole: list[str], root: Path) -> None:
     expect(code == wanted, f"files of {limit} bytes: exit code {code}, not {wanted}: {said}")
     expect(not (found := disturbances(root)), f"files of {limit} bytes: {found}")
     expect(not list(root.rglob("*.tmp")), f"files of {limit} bytes: half of one is left")
-    expect(stories.digests(SHORT_PLAN, root) == whole, f"files of {limit} bytes: other frames")
+    before, again = kept(root), stories.frames(SHORT_PLAN, root)
+    expect_resumed(before, kept(root), sum(not frame.reused for frame in again))
+    same = [frame.entry.digest for frame in again] == whole
+    expect(same, f"files of {limit} bytes: other frames")
 
 
 def _filled(pages: int, whole: Whole, home: Path) -> None:

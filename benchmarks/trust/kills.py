@@ -25,7 +25,9 @@ from benchmarks.trust.stories import (
     FRAMES,
     SHORT_PLAN,
     disturbances,
+    expect_kept,
     fork,
+    kept,
     leftovers,
     stand_in,
     wait,
@@ -66,25 +68,40 @@ def _killed_frames(rng: Random, whole: Whole, home: Path) -> int:
     cache = home / ".artv"
     work = partial(stories.digests, stories.PLAN, cache)
     landed = _kill_until_through(rng, work, cache, seconds=0.05)
-    expect(tuple(work()) == whole.frames, "other frames")
+    before = kept(cache)
+    frames = stories.frames(stories.PLAN, cache)
+    expect(tuple(frame.entry.digest for frame in frames) == whole.frames, "other frames")
+    expect_resumed(before, kept(cache), sum(not frame.reused for frame in frames))
     expect(not leftovers(home), "the next render sweeps what a kill left")
     return landed
 
 
 def _killed_film(rng: Random, whole: Whole, home: Path) -> int:
-    landed = _kill_until_through(rng, partial(film, home), home / ".artv", seconds=whole.seconds)
-    report = film(home)
+    cache = home / ".artv"
+    landed = _kill_until_through(rng, partial(film, home), cache, seconds=whole.seconds)
+    before, report = kept(cache), film(home)
+    expect_resumed(before, kept(cache), report.rendered)
     expect(report.frame_digests == whole.frames, "other frames")
     expect(stories.picture_digest(report.output) == whole.pictures, "another film")
-    expect(not list((home / ".artv").rglob("*.tmp")), "the next render sweeps what a kill left")
+    expect(not list(cache.rglob("*.tmp")), "the next render sweeps what a kill left")
     return landed
+
+
+def expect_resumed(before: dict[str, bytes], after: dict[str, bytes], drawn: int) -> None:
+    """Raise AssertionError unless what was finished was kept, and only the rest was drawn."""
+    expect_kept(before, after, "after the last kill")
+    expect(drawn == len(after) - len(before), f"{drawn} frames drawn, {len(before)} were there")
 
 
 def _kill_until_through(
     rng: Random, work: Callable[[], object], cache: Path, *, seconds: float
 ) -> int:
-    """Have children do `work` and kill each, until one comes through; return how many died."""
+    """Have children do `work` and kill each, until one comes through; return how many died.
+
+    A frame that was finished when one is killed must be there when the next one is.
+    """
     landed = 0
+    before: dict[str, bytes] = {}
     while landed < MOST_KILLS:
         place = rng.choice((None, None, *PLACES))
         if place is None:
@@ -96,6 +113,7 @@ def _kill_until_through(
         code = wait(child)
         expect(code in (0, -signal.SIGKILL), f"the child ended with {code}, {place}")
         expect(not (found := disturbances(cache)), f"killed {place}: {found}")
+        expect_kept(before, before := kept(cache), f"killed {place}")
         if code == 0:
             break
         landed += 1
@@ -162,5 +180,8 @@ def _killed_at(case: tuple[int, bool], whole: list[str], root: Path) -> None:
     code = wait(fork(render_until_killed))
     expect(code == -signal.SIGKILL, f"the child ended with {code} at call {case}")
     expect(not (found := disturbances(root)), f"after a kill at call {case}: {found}")
-    expect(stories.digests(SHORT_PLAN, root) == whole, f"other frames after a kill at call {case}")
+    before, frames = kept(root), stories.frames(SHORT_PLAN, root)
+    digests = [frame.entry.digest for frame in frames]
+    expect(digests == whole, f"other frames after a kill at call {case}")
+    expect_resumed(before, kept(root), sum(not frame.reused for frame in frames))
     expect(not leftovers(root), "the next render sweeps what a kill left")

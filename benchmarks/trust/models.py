@@ -22,9 +22,9 @@ from artv_cli.observer import Observer
 from artv_cli.settings import Settings
 from artv_cli.story import StoryReport, StoryRequest, render_story
 from benchmarks.trust import stories
-from benchmarks.trust.kills import Whole
+from benchmarks.trust.kills import Whole, expect_resumed
 from benchmarks.trust.proof import Check, expect, randoms
-from benchmarks.trust.stories import disturbances, fork, told, wait
+from benchmarks.trust.stories import disturbances, expect_kept, fork, kept, told, wait
 
 SEGMENTS = ({"prompt": "a cat walks", "frames": 3}, {"prompt": "a rocket flies", "frames": 3})
 STEPS = 2
@@ -49,18 +49,21 @@ def model_kills(seed: int, folder: Path) -> Iterator[Check]:
 
 def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> int:
     complaint = home.with_name(f"{home.name}.txt")
-    landed = 0
+    cache, landed = home / ".artv", 0
+    before: dict[str, bytes] = {}
     while landed < _MOST_KILLS:
         child = fork(partial(_film_alone, model, home), complaint)
         time.sleep(rng.uniform(0, whole.seconds))
         os.kill(child, signal.SIGKILL)
         code = wait(child)
         expect(code in (0, -signal.SIGKILL), f"the child ended with {code}: {told(complaint)}")
-        expect(not (found := disturbances(home / ".artv")), f"{found}")
+        expect(not (found := disturbances(cache)), f"{found}")
+        expect_kept(before, before := kept(cache), "after a kill")
         if code == 0:
             break
         landed += 1
     report = _film(model, home)
+    expect_resumed(before, kept(cache), report.rendered)
     expect(report.frame_digests == whole.frames, "other frames")
     expect(stories.picture_digest(report.output) == whole.pictures, "another film")
     return landed

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +23,9 @@ from artv_cli.errors import ArtvError
 from artv_cli.export import Output
 from artv_cli.media.probe import read_frames
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
-from artv_cli.render import render
+from artv_cli.render import Frame, render
 from artv_cli.story import Observer, StoryReport, StoryRequest, render_story
+from benchmarks.trust.proof import expect
 
 SEGMENTS: tuple[dict[str, Any], ...] = (
     {"prompt": "a cat walks", "frames": 9},
@@ -60,11 +61,27 @@ def no_picture(target: FramePlan) -> Any:
     raise AssertionError(f"{target.name} is no image")
 
 
-def digests(plan: RenderPlan, root: Path, *, locked: bool = True) -> list[str]:
-    """Render a story's frames and return their digests."""
+def frames(plan: RenderPlan, root: Path, *, locked: bool = True) -> list[Frame]:
+    """Render a story's frames and return them."""
     store = store_at(root)
     with store.lock() if locked else nullcontext():
-        return [frame.entry.digest for frame in render(plan, store, StandInEngine, no_picture)]
+        return list(render(plan, store, StandInEngine, no_picture))
+
+
+def digests(plan: RenderPlan, root: Path, *, locked: bool = True) -> list[str]:
+    """Render a story's frames and return their digests."""
+    return [frame.entry.digest for frame in frames(plan, root, locked=locked)]
+
+
+def kept(root: Path) -> dict[str, bytes]:
+    """Return the finished frames of the cache at `root`: the files of its entries, by name."""
+    return {path.name: path.read_bytes() for path in root.glob("frames/*/*.artv")}
+
+
+def expect_kept(before: Mapping[str, bytes], after: Mapping[str, bytes], when: str) -> None:
+    """Raise AssertionError if a frame that was finished `before` is gone or another one."""
+    lost = [name for name, content in before.items() if after.get(name) != content]
+    expect(not lost, f"{when}: {len(lost)} of {len(before)} finished frames are lost")
 
 
 def disturbances(root: Path) -> list[str]:

@@ -117,10 +117,18 @@ def request(home: Path, *segments: dict[str, Any], **film: Any) -> StoryRequest:
     return StoryRequest(storyboard=story(*(segments or SEGMENTS), **film), home=home)
 
 
-def make_film(home: Path, observer: Observer | None = None) -> StoryReport:
-    """Render the story of SEGMENTS into FILM, with its cache beside it."""
-    output = Output(path=home / FILM, overwrite=True)
-    return render_story(request(home), output, observer or Observer())
+def make_film(home: Path, name: str = FILM, *segments: dict[str, Any]) -> StoryReport:
+    """Render the story of SEGMENTS, or others, into the file `name`, with its cache beside it."""
+    output = Output(path=home / name, overwrite=True)
+    return render_story(request(home, *segments), output, Observer())
+
+
+def beside_cache(home: Path) -> dict[str, bytes]:
+    """Return the finished files beside a story's cache: its film, subtitles and recipe, by name."""
+    shown = [path for path in home.iterdir() if not path.name.startswith(".")]
+    files = [file for path in shown for file in (path.iterdir() if path.is_dir() else [path])]
+    whole = [file for file in files if not file.name.startswith(".")]
+    return {str(file.relative_to(home)): file.read_bytes() for file in whole}
 
 
 def picture_digest(film: Path) -> str:

@@ -19,7 +19,7 @@ from artv_cli import export, keys
 from artv_cli import story as artv_story
 from artv_cli.cache import entry, store
 from artv_cli.cache.store import FrameStore
-from artv_cli.errors import ArtvError
+from artv_cli.errors import ArtvError, ModelError
 from artv_cli.media import video
 from artv_cli.render import render
 from benchmarks.trust import __main__ as command
@@ -164,6 +164,7 @@ def test_a_model_folder_whose_pickles_are_opened_breaks_its_promise(
         for file in sorted(Path(name).rglob("*.*")):
             if file.suffix == ".pt" or told == "UnpicklingError":
                 pickle.loads(file.read_bytes())
+        raise ModelError("It is no model.", "Take another.")
 
     monkeypatch.setattr(hostile, "find_model", open_all)
     assert told in first_broken(checks, tmp_path, monkeypatch)

@@ -80,7 +80,7 @@ def _pages(home: Path) -> int:
 
 
 def _mount(place: Path, size: int, how: str = "") -> None:
-    command = ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "none", place]
+    command = ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "none", str(place)]
     subprocess.run(command, check=True, capture_output=True)
 
 

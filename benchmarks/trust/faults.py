@@ -30,7 +30,7 @@ from benchmarks.trust.stories import (
     wait,
 )
 
-DONE, FAILED, USAGE, STORAGE = 0, 1, 2, 5  # exit codes
+DONE, FAILED, STORAGE = 0, 1, 5  # exit codes
 _BEFORE = ((False, False), (True, False))
 
 

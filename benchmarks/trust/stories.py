@@ -22,9 +22,10 @@ from artv_cli.cli import exit_code
 from artv_cli.errors import ArtvError
 from artv_cli.export import Output
 from artv_cli.media.probe import read_frames
+from artv_cli.observer import Observer
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
 from artv_cli.render import Frame, render
-from artv_cli.story import Observer, StoryReport, StoryRequest, render_story
+from artv_cli.story import StoryReport, StoryRequest, render_story
 from benchmarks.trust.proof import expect
 
 SEGMENTS: tuple[dict[str, Any], ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -19,9 +20,10 @@ from one_frame import KEY, LATENTS, PARENTS, PIXELS
 
 from artv_cli.cache import store as cache
 from artv_cli.cache.store import FrameStore
-from artv_cli.errors import CacheLocked
+from artv_cli.errors import CacheLocked, StorageError
 from artv_cli.files import durable
 from artv_cli.files.durable import HOST, is_alive
+from artv_cli.files.lock import alone
 
 pytest_plugins = ["frame_stores"]
 
@@ -145,6 +147,27 @@ def test_a_store_that_cannot_be_listed_is_locked_all_the_same(
     monkeypatch.setattr(Path, "glob", fail)
     with store.lock():
         assert store.get(KEY, PARENTS) is not None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock is of POSIX")
+def test_a_lock_that_cannot_be_given_back_hides_no_error_and_costs_no_finished_work(
+    store: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    flock = fcntl.flock
+
+    def fail_to_unlock(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_UN:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", fail_to_unlock)
+    for held in (store.lock(), alone(tmp_path / "training", "Another process trains.")):
+        with held:
+            pass
+        with pytest.raises(StorageError, match="full"), store.lock():
+            raise StorageError("the disk is full")
 
 
 def test_a_process_of_another_user_is_alive_and_an_absurd_one_is_not(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from artv_cli.errors import UsageError
+from artv_cli.files import output
 from artv_cli.media.video import write_video
 from artv_cli.recipe import Recipe, read_recipe, sidecar_path, write_sidecar
 
@@ -61,6 +63,23 @@ def test_a_folder_with_its_recipe_is_still_one_that_may_be_replaced(tmp_path: Pa
     write_sidecar(RECIPE, tmp_path / "film")
     write_film(tmp_path / "film", {})
     assert not (tmp_path / "film" / "recipe.json").exists()
+
+
+def test_a_folder_in_which_a_writer_of_the_recipe_was_killed_may_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(tmp_path / "film", {})
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+
+        def die(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        killed.setattr(output, "_sync", die)
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)  # nobody is left to tidy up
+        write_sidecar(RECIPE, tmp_path / "film")
+    assert any(entry.suffix == ".part" for entry in (tmp_path / "film").iterdir())
+    write_film(tmp_path / "film", {})
+    assert not any(entry.suffix == ".part" for entry in tmp_path.rglob("*"))
 
 
 def test_a_film_cut_short_falls_back_to_its_sidecar(tmp_path: Path) -> None:

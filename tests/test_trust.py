@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import pickle
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from standin import StandInEngine
 
-from artv_cli import keys
-from artv_cli.cache import entry
+from artv_cli import export, keys
+from artv_cli import story as artv_story
+from artv_cli.cache import entry, store
+from artv_cli.cache.store import FrameStore
+from artv_cli.errors import ArtvError, ModelError
+from artv_cli.media import video
 from artv_cli.render import render
-from benchmarks.trust import ledger, mutations, stories
+from benchmarks.trust import __main__ as command
+from benchmarks.trust import disks, faults, films, ledger, mutations, proof, stories
+from benchmarks.trust import weights as hostile
 from benchmarks.trust.corruption import corruption
+from benchmarks.trust.kills import kills, kills_around_calls
 from benchmarks.trust.proof import Check, Row, Tally, prove
 from benchmarks.trust.rows import ROWS
+from benchmarks.trust.weights import drawn_file, waiting_code, weights
+
+Checks = Callable[[int, Path], Iterator[Check]]
 
 
 def proved(row: Row, folder: Path, count: int) -> Tally:
     return prove(row, count=count, seed=1, folder=folder)
 
 
+def first_broken(checks: Checks, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run checks until one breaks, and return what it says."""
+    monkeypatch.setattr(proof, "MAX_BROKEN", 1)
+    (told,) = prove(Row("sabotaged", "", 0, 0, checks), count=None, seed=1, folder=folder).broken
+    return told
+
+
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_a_promise_holds(row: Row, tmp_path: Path) -> None:
     tally = proved(row, tmp_path, row.short)
+    if tally.is_all and not tally.held and not tally.broken:
+        pytest.skip("no case of it can be tried on this machine")
     assert not tally.broken and tally.held >= row.short
 
 
 def test_an_interrupt_at_any_frame_keeps_what_was_made(tmp_path: Path) -> None:
     whole = stories.digests(stories.SHORT_PLAN, tmp_path / "whole")
     for stop in range(3):
-        store, engine = stories.store_at(tmp_path / str(stop)), StandInEngine()
+        cache, engine = stories.store_at(tmp_path / str(stop)), StandInEngine()
         decode, decoded = engine.decode, itertools.count()
 
         def interrupted(latents: Any, decode: Any = decode, decoded: Any = decoded,
@@ -42,10 +66,10 @@ def test_an_interrupt_at_any_frame_keeps_what_was_made(tmp_path: Path) -> None:
             return decode(latents)
 
         engine.decode = interrupted  # type: ignore[method-assign]
-        with pytest.raises(KeyboardInterrupt), store.lock():
-            list(render(stories.SHORT_PLAN, store, lambda engine=engine: engine, pytest.fail))  # type: ignore[misc]
-        assert len(list(store.entries())) == stop
-        assert stories.digests(stories.SHORT_PLAN, store.root) == whole
+        with pytest.raises(KeyboardInterrupt), cache.lock():
+            list(render(stories.SHORT_PLAN, cache, lambda engine=engine: engine, pytest.fail))  # type: ignore[misc]
+        assert len(list(cache.entries())) == stop
+        assert stories.digests(stories.SHORT_PLAN, cache.root) == whole
 
 
 # ---------------------------------------------------------------- proofs that can fail
@@ -68,12 +92,97 @@ def test_a_key_without_the_prompt_breaks_its_promise(
     assert any("the same key, other bits" in told for told in proved(row, tmp_path, 60).broken)
 
 
+@pytest.mark.parametrize("checks", [kills, kills_around_calls])
+def test_a_resume_that_draws_everything_anew_breaks_its_promise(
+    checks: Checks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FrameStore, "get", lambda *_: None)
+    assert "frames drawn" in first_broken(checks, tmp_path, monkeypatch)
+
+
+def test_a_resume_that_throws_finished_frames_away_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = FrameStore.lock
+
+    def emptied(store: FrameStore) -> Any:
+        shutil.rmtree(store.root / "frames", ignore_errors=True)
+        return lock(store)
+
+    monkeypatch.setattr(FrameStore, "lock", emptied)
+    told = first_broken(kills, tmp_path, monkeypatch)
+    assert "finished frames are lost" in told or "frames drawn" in told
+
+
+def written_in_place(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("checks", [kills_around_calls, disks.limits])
+def test_a_commit_that_writes_in_place_breaks_its_promise(
+    checks: Checks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "commit", written_in_place)
+    assert ".artv" in first_broken(checks, tmp_path, monkeypatch)
+
+
+def test_a_film_that_is_written_in_place_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_place(path: Path) -> nullcontext[Path]:
+        path.parent.mkdir(exist_ok=True)
+        return nullcontext(path)
+
+    monkeypatch.setattr(video, "replacing", in_place)
+    told = first_broken(films.fakes, tmp_path, monkeypatch)
+    assert "the old film is gone" in told or "something was left" in told
+
+
+def test_a_fault_that_is_hushed_up_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film = export.write_film
+
+    def hushed(*args: Any, **kwargs: Any) -> None:
+        with suppress(ArtvError):
+            write_film(*args, **kwargs)
+
+    monkeypatch.setattr(artv_story, "write_film", hushed)
+    monkeypatch.setattr(faults, "NAMES", ("film.webp",))
+    assert "exit code 0, but another film" in first_broken(
+        faults.failing_calls, tmp_path, monkeypatch
+    )
+
+
+@pytest.mark.parametrize(
+    ("checks", "told"), [(weights, "UnpicklingError"), (waiting_code, "was run")]
+)
+def test_a_model_folder_whose_pickles_are_opened_breaks_its_promise(
+    checks: Checks, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_all(name: str) -> None:
+        for file in sorted(Path(name).rglob("*.*")):
+            if file.suffix == ".pt" or told == "UnpicklingError":
+                pickle.loads(file.read_bytes())
+        raise ModelError("It is no model.", "Take another.")
+
+    monkeypatch.setattr(hostile, "find_model", open_all)
+    assert told in first_broken(checks, tmp_path, monkeypatch)
+
+
 def test_an_unclassified_field_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mutations.unclassified() == set()
     fields = {name: standing for name, standing in keys.CLASSIFIED["Segment"].items()}
     del fields["fade"]
     monkeypatch.setattr(mutations, "CLASSIFIED", {**keys.CLASSIFIED, "Segment": fields})
     assert mutations.unclassified() == {"Segment.fade"}
+
+
+def test_a_file_to_mutate_is_always_found() -> None:
+    files = [Path(f"{number}.json") for number in range(6)]
+    files += [Path(f"{number}.safetensors") for number in range(6)]
+    drawn = {drawn_file(Random(number), files) for number in range(20_000)}
+    assert drawn == set(files)
 
 
 # ---------------------------------------------------------------- the runs and their report
@@ -110,7 +219,7 @@ def test_a_report_is_read_back_and_runs_add_up(tmp_path: Path) -> None:
     assert ledger.read_runs(path) == []
     runs = [
         ledger.Run("numbers", 1, 1234, 0, 5000.5, False, "abc1234+"),
-        ledger.Run("numbers", 3, 6, 1, 0.5, True, "abc1234"),
+        ledger.Run("numbers", 3, 6, 1, 0.5, True, "abc1234", {"in the model": 1004, "no": 2}),
     ]
     path.write_text(ledger.report([NUMBERS], runs))
     assert ledger.read_runs(path) == runs
@@ -132,3 +241,50 @@ def test_a_promise_is_held_when_its_bar_is_reached(
     text = ledger.report([row], [ledger.Run("numbers", 1, held, 0, 1.0, is_all, "abc")])
     assert f"| {verdict} |" in text
     assert "| not run |" in ledger.report([row], [])
+
+
+def test_what_was_proved_before_is_not_counted_twice() -> None:
+    runs = [
+        ledger.Run("numbers", 1, 4, 0, 1, False, "abc", {"odd": 1, "even": 3}),
+        ledger.Run("numbers", 1, 3, 0, 1, False, "abc", {"odd": 1, "even": 2}),
+        ledger.Run("numbers", 2, 1, 0, 1, False, "def+", {"even": 1}),
+    ]
+    line = "| 5 | 5 | 0 | 3 | held | def+, abc | 4 even, 1 odd |"
+    assert line in ledger.report([NUMBERS], runs)
+    every_case = Row("numbers", "", 0, 1, checks)
+    assert "| every case | 4 | 0 | 3 | held so far | abc |" in ledger.report([every_case], runs)
+    assert ledger.is_known(NUMBERS, 2, runs) and not ledger.is_known(NUMBERS, 3, runs)
+
+
+def test_only_full_runs_and_those_that_say_where_add_to_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trust.md"
+    monkeypatch.setattr(ledger, "PATH", path)
+    monkeypatch.setattr(command, "ROWS", (NUMBERS,))
+
+    def run(*arguments: str) -> list[ledger.Run]:
+        monkeypatch.setattr(sys, "argv", ["trust", *arguments])
+        command.main()
+        return ledger.read_runs(path)
+
+    assert run("--scale", "0.5") == run("--count", "2") == []
+    assert [run.seed for run in run("--seed", "7")] == [7]
+    assert [run.seed for run in run("--seed", "7", "--count", "2", "--output", str(path))] == [7]
+    assert "seed 7 was run before" in capsys.readouterr().out
+    assert [run.seed for run in run()] == [7, 8]
+
+
+def test_a_row_without_a_case_on_this_machine_is_not_held() -> None:
+    row = Row("numbers", "", 0, 1, checks)
+    assert "| **not tried**: " in ledger.report(
+        [row], [ledger.Run("numbers", 1, 0, 0, 1, True, "a")]
+    )
+
+
+def test_without_the_right_to_mount_full_disks_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disks, "_may_mount", lambda _: False)
+    row = Row("disks", "", 0, 1, disks.full_disks)
+    assert proved(row, tmp_path, 1) == Tally(0, (), pytest.approx(0, abs=60), True)

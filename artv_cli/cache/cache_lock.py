@@ -44,7 +44,8 @@ class CacheLock:
         finally:
             with contextlib.suppress(OSError):
                 self._name_tag.unlink()
-            self._lock.release()
+            with contextlib.suppress(OSError):  # the system frees it when this process ends
+                self._lock.release()
 
     def _acquire(self) -> bool:
         try:

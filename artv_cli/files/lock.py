@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,4 +27,5 @@ def alone(lock: Path, told: str) -> Iterator[None]:
     try:
         yield
     finally:
-        native.release()
+        with suppress(OSError):  # the system frees it when this process ends
+            native.release()

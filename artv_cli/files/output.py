@@ -44,6 +44,12 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
+def is_work_of(entry: Path, path: Path) -> bool:
+    """Tell whether a folder is where `path` is made, or was when somebody was killed."""
+    is_named = entry.name.startswith(f".{path.name[:20]}.") and entry.name.endswith(".part")
+    return is_named and entry.is_dir() and not entry.is_symlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small UTF-8 file whole or not at all; raises StorageError."""
     with replacing(path) as part:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 
 from artv_cli.errors import EncodeError, UsageError
-from artv_cli.files.output import replacing, storage_errors
+from artv_cli.files.output import is_work_of, replacing, storage_errors
 from artv_cli.latents import Pixels
 from artv_cli.media import ffmpeg
 from artv_cli.media.animation import write_gif, write_webp
@@ -140,6 +140,8 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _is_ours(entry: Path) -> bool:
+    if is_work_of(entry, entry.with_name(RECIPE_FILE)):
+        return True
     named = entry.name == RECIPE_FILE or _FRAME_NAME.fullmatch(entry.name)
     return bool(named) and entry.is_file() and not entry.is_symlink()
 

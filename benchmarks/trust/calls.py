@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import fcntl
 import io
 import itertools
 import os
@@ -13,30 +14,41 @@ from typing import Any
 from unittest import mock
 
 _OF_OS = (
-    "access", "fstat", "fsync", "ftruncate", "listdir", "lstat", "mkdir", "open", "readlink",
-    "rename", "replace", "rmdir", "scandir", "stat", "unlink", "utime",
+    "access", "close", "fstat", "fsync", "ftruncate", "listdir", "lstat", "mkdir", "open",
+    "readlink", "rename", "replace", "rmdir", "scandir", "stat", "unlink", "utime",
 )  # fmt: skip
-CALLS = (*((os, name) for name in _OF_OS), (io, "open"), (builtins, "open"))
+_OF_FILES = ("read", "readline", "readinto")
+_OF_WRITTEN_FILES = ("write", "flush", "seek", "truncate")  # each may be when the bytes go out
+_TO_WRITE = " to write"
+_CHANGING = frozenset({"fsync", "ftruncate", "mkdir", "rename", "replace"})
+CALLS = (
+    *((os, name) for name in _OF_OS), (fcntl, "flock"), (io, "open"), (builtins, "open"),
+)  # fmt: skip
 
 Act = Callable[[int, str, bool], None]
 """Gets a call's number, its name, and whether it is about to happen (or has happened)."""
 
 
 @contextmanager
-def around_calls(folder: Path, act: Act) -> Iterator[Callable[[], int]]:
-    """Have `act` called around every call that concerns `folder`; yield what counts them."""
+def around_calls(folder: Path, act: Act) -> Iterator[None]:
+    """Have `act` called around every call that concerns `folder`."""
     watch = _Watch(os.path.realpath(folder), act)
     with ExitStack() as stack:
         for owner, name in CALLS:
             original = getattr(owner, name)
             wrapped = watch.wrapped(name, original)
             stack.enter_context(mock.patch.object(owner, name, wrapped))
-        yield lambda: next(watch.numbers)
+        yield
+
+
+def takes_room(name: str) -> bool:
+    """Tell whether a call of this name may find that the disk is full."""
+    return name in _CHANGING or name.endswith(_TO_WRITE)
 
 
 class _Watch:
     def __init__(self, folder: str, act: Act) -> None:
-        self.numbers = itertools.count()
+        self._numbers = itertools.count()
         self._folder = folder
         self._act = act
         self._readlink = os.readlink
@@ -45,13 +57,14 @@ class _Watch:
         def call(*args: Any, **kwargs: Any) -> Any:
             if not self._concerns(args[0] if args else None, kwargs.get("dir_fd")):
                 return original(*args, **kwargs)
-            result = self.watched(name, lambda: original(*args, **kwargs))
+            full_name = name + _TO_WRITE * (name == "open" and _writes(*args[1:2], **kwargs))
+            result = self.watched(full_name, lambda: original(*args, **kwargs))
             return _WatchedFile(result, self) if isinstance(result, io.IOBase) else result
 
         return call
 
     def watched(self, name: str, call: Callable[[], Any]) -> Any:
-        number = next(self.numbers)
+        number = next(self._numbers)
         self._act(number, name, True)
         try:
             return call()
@@ -76,24 +89,42 @@ class _Watch:
             return "/"
 
 
+def _writes(mode: str | int = "r", *, flags: int = 0, **_: Any) -> bool:
+    """Tell whether a file is opened to be written, by a mode such as "xb" or by flags."""
+    if isinstance(mode, str):
+        return bool(set("wxa+") & set(mode) or flags)
+    return bool(mode & (os.O_WRONLY | os.O_RDWR))
+
+
 class _WatchedFile:
-    """An open file whose reads and writes are calls as well."""
+    """An open file whose reads and writes are calls as well, and so is its end."""
 
     def __init__(self, file: Any, watch: _Watch) -> None:
         self._file = file
         self._watch = watch
+        self._suffix = _TO_WRITE if file.writable() else ""
+        self._watched = (*_OF_FILES, *(_OF_WRITTEN_FILES if file.writable() else ()))
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._file, name)
-        if name not in ("read", "readline", "readinto", "write"):
+        if name not in self._watched:
             return attribute
-        return lambda *args: self._watch.watched(name, lambda: attribute(*args))
+        return lambda *args: self._watch.watched(name + self._suffix, lambda: attribute(*args))
+
+    def close(self) -> None:
+        try:
+            self._watch.watched("close" + self._suffix, self._file.close)
+        finally:
+            self._file.close()  # one that fails leaves nothing open all the same
 
     def __enter__(self) -> _WatchedFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._file)
+    def __iter__(self) -> _WatchedFile:
+        return self
+
+    def __next__(self) -> Any:
+        return self._watch.watched("next", lambda: next(self._file))

@@ -1,146 +1,193 @@
-"""Any I/O error is clean, a full disk is one of them: an exit code, a valid cache, and resume."""
+"""Any I/O error is clean: the right exit code, a valid cache, no half film, and resume."""
 
 from __future__ import annotations
 
 import errno
 import os
-import resource
-import subprocess
+import shutil
 from collections.abc import Iterator
 from functools import partial
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 from artv_cli.errors import ArtvError
+from artv_cli.files.durable import NO_SPACE
+from artv_cli.media.video import RECIPE_FILE
 from benchmarks.trust import stories
-from benchmarks.trust.calls import around_calls
-from benchmarks.trust.kills import Whole, count_calls, film, undisturbed
+from benchmarks.trust.calls import around_calls, takes_room
+from benchmarks.trust.kills import calls_of, expect_resumed, film
 from benchmarks.trust.proof import Check, expect
-from benchmarks.trust.stories import FILM, SHORT_PLAN, disturbances, fork, leftovers, told, wait
+from benchmarks.trust.stories import (
+    FILM,
+    disturbances,
+    expect_kept,
+    fork,
+    kept,
+    leftovers,
+    told,
+    wait,
+)
 
-DONE, FAILED, USAGE, STORAGE = 0, 1, 2, 5  # exit codes
-PAGE = 4096
-_ROOM = 200 * PAGE  # more than the story and its film need
+DONE, FAILED, STORAGE = 0, 1, 5  # exit codes
+_BEFORE = ((False, False), (True, False))
 
 
-class Fault(NamedTuple):
-    """The call that fails, whether all after it do so as well, and with which error."""
+NAMES = ("film.mp4", "film.gif", "film.webp", "film.png", "film")
+_OLDER = (*stories.SEGMENTS[:2], {**stories.SEGMENTS[2], "frames": 4})
 
-    number: int
+
+class Scene(NamedTuple):
+    """A film that is to be made, what it comes to, and what is there before."""
+
+    name: str
+    frames: tuple[str, ...]
+    files: dict[str, bytes]
+    start: Path | None
+    older: dict[str, bytes]
+
+
+class Mode(NamedTuple):
+    """How a call fails: this one or all from it on, after it did its work or before; the error.
+
+    Only what takes room can find the disk full, so all else goes on working where it is.
+    """
+
     is_lasting: bool
+    is_done: bool
     code: int
 
 
+class Fault(NamedTuple):
+    """A call that fails while a film is made."""
+
+    scene: Scene
+    number: int
+    name: str
+    mode: Mode
+
+    def __str__(self) -> str:
+        start = "over an older film" if self.scene.start else "from nothing"
+        how = f"{'done, ' * self.mode.is_done}{'lasting ' * self.mode.is_lasting}"
+        error = errno.errorcode[self.mode.code]
+        return f"{self.scene.name} {start}: {how}{error} at call {self.number}, {self.name}"
+
+
 def failing_calls(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield every call of a 24-frame story and its export, failing once and from then on."""
-    undisturbed(folder / "warm")
-    whole = undisturbed(folder / "whole")
-    total = count_calls(folder / "count", partial(film, folder / "count"))
-    modes = product((False, True), (errno.EIO, errno.ENOSPC))
-    faults = [Fault(number, *mode) for number, mode in product(range(total), modes)]
-    Random(seed).shuffle(faults)
+    """Yield every call of a 24-frame story and its export, failing in every mode.
+
+    So for an .mp4 from nothing. For every kind of film, where most frames and an older film are
+    there: of calls of one name in a row one, in one mode, both drawn at random.
+    """
+    rng = Random(seed)
+    faults: list[Fault] = []
+    for name in NAMES:
+        fresh, begun = scenes(name, folder / name)
+        if name == FILM:
+            faults += [fault for modes in _faults(fresh, folder / "count") for fault in modes]
+        calls = groupby(_faults(begun, folder / f"count {name}"), lambda modes: modes[0].name)
+        faults += [rng.choice(rng.choice(list(alike))) for _, alike in calls]
+    rng.shuffle(faults)
     for fault in faults:
-        yield partial(_survives, fault, whole)
+        yield partial(_survives, fault)
 
 
-def _survives(fault: Fault, whole: Whole, home: Path) -> None:
+def scenes(name: str, folder: Path) -> tuple[Scene, Scene]:
+    """Return the making of a film from nothing, and from most of it, over an older film."""
+    start, whole = folder / "older", folder / "whole"
+    film(start, name, *_OLDER)
+    older = stories.beside_cache(start)
+    report = film(whole, name)
+    files = stories.beside_cache(whole)
+    fresh = Scene(name, report.frame_digests, files, None, {})
+    return fresh, fresh._replace(start=start, older=older)
+
+
+def _faults(scene: Scene, home: Path) -> Iterator[list[Fault]]:
+    """Yield for each call of a scene the ways in which it can fail."""
+    home.mkdir()
+    _set(scene, home)
+    for number, name in enumerate(calls_of(home, partial(film, home, scene.name))):
+        codes = (errno.EIO, errno.ENOSPC) if takes_room(name) else (errno.EIO,)
+        ways = ((False, False), (True, False), (False, True)) if takes_room(name) else _BEFORE
+        modes = [Mode(*way, code) for way, code in product(ways, codes)]
+        yield [Fault(scene, number, name, mode) for mode in modes]
+
+
+def _set(scene: Scene, home: Path) -> None:
+    if scene.start is not None:
+        shutil.copytree(scene.start, home, dirs_exist_ok=True)
+
+
+def _survives(fault: Fault, home: Path) -> None:
+    scene, cache = fault.scene, home / ".artv"
     complaint = home.with_name(f"{home.name}.txt")
-    failed: list[str] = []
+    _set(scene, home)
+    before = kept(cache)
+    code = wait(fork(partial(_film_with, fault, home, complaint), complaint))
+    said = told(complaint)
+    expect(code in _codes(fault), f"{fault}: exit code {code}: {said}")
+    expect(code == DONE or said.strip(), f"{fault}: nothing was said")
+    expect(not (found := disturbances(cache)), f"{fault}: {found}")
+    expect_kept(before, kept(cache), f"{fault}")
+    files = stories.beside_cache(home)
+    other = _other(files, scene.files) if code == DONE else []
+    expect(not other, f"{fault}: exit code 0, but another film: {other}")
+    old, new, now = (_film_of(scene, these) for these in (scene.older, scene.files, files))
+    # A folder takes two renames, so between them there is none.
+    expect(now in (old, new) or not now and scene.name == "film", f"{fault}: half a film")
+    resumes(home, scene, f"{fault}")
+
+
+def _codes(fault: Fault) -> tuple[int, ...]:
+    """Return with which exit codes a render may end: what cannot be written has one of its own."""
+    mode = fault.mode
+    only_writes = mode.code in NO_SPACE or (takes_room(fault.name) and not mode.is_lasting)
+    return (DONE, STORAGE) if only_writes else (DONE, FAILED, STORAGE)
+
+
+def _film_with(fault: Fault, home: Path, complaint: Path) -> None:
+    """Make a scene's film while a call fails."""
+    mode, failed = fault.mode, False
 
     def fail(number: int, name: str, before: bool) -> None:
-        due = number >= fault.number if fault.is_lasting else number == fault.number
-        if before and due:
-            failed.append(name)
-            raise OSError(fault.code, os.strerror(fault.code))
+        nonlocal failed
+        due = number >= fault.number if mode.is_lasting else number == fault.number
+        met = mode.code not in NO_SPACE or takes_room(name)
+        if due and met and before is not mode.is_done:
+            failed = True
+            raise OSError(mode.code, os.strerror(mode.code))
 
-    def work() -> None:
-        try:
-            with around_calls(home, fail):
-                film(home)
-        except ArtvError as error:
-            complaint.write_text(f"{error}")
-            raise
-
-    code = wait(fork(work, complaint))
-    said = told(complaint)
-    expect(code in (DONE, FAILED, STORAGE), f"{fault}: exit code {code}: {said}")
-    expect(code == DONE or said.strip(), f"{fault}: nothing was said")
-    expect(not (found := disturbances(home / ".artv")), f"{fault}: {found}")
-    _resumes(home, whole, f"{fault}")
+    try:
+        with around_calls(home, fail):
+            film(home, fault.scene.name)
+    except ArtvError as error:
+        complaint.write_text(f"{error}")
+        raise
+    expect(failed, "the call was never made")
 
 
-def _resumes(home: Path, whole: Whole, after: str) -> None:
-    report = film(home)
-    expect(report.frame_digests == whole.frames, f"{after}: other frames")
-    expect(stories.picture_digest(report.output) == whole.pictures, f"{after}: another film")
+def _film_of(scene: Scene, files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return which of the files are the film itself, without the recipe that is written last."""
+    ours = (name for name in files if name == scene.name or name.startswith(f"{scene.name}/"))
+    return {name: files[name] for name in ours if not name.endswith(f"/{RECIPE_FILE}")}
+
+
+def _other(files: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
+    """Return the names of the files that are not as they should be."""
+    return sorted(n for n in files.keys() | wanted.keys() if files.get(n) != wanted.get(n))
+
+
+def resumes(home: Path, scene: Scene, after: str) -> None:
+    """Make a scene's film again; it must draw only what is missing, and come to the same."""
+    before, report = kept(home / ".artv"), film(home, scene.name)
+    expect_resumed(before, kept(home / ".artv"), report.rendered)
+    expect(report.frame_digests == scene.frames, f"{after}: other frames")
+    files = stories.beside_cache(home)
+    expect(files == scene.files, f"{after}: other files: {_other(files, scene.files)}")
     # A side file's work folder goes when that file is written next.
-    left = [name for name in leftovers(home) if name.startswith(f".{FILM}") or ".tmp" in name]
-    expect(not left, f"{after}: {left} left behind")
-
-
-def full_disks(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield a limit on the size of files at every byte of an entry, and disks of few pages."""
-    whole = stories.digests(SHORT_PLAN, folder / "cache")
-    longest = max(path.stat().st_size for path in folder.rglob("*.artv"))
-    undisturbed(folder / "warm")
-    story = undisturbed(folder / "whole")
-    pages = range(1, _pages(folder / "whole") + 1) if _may_mount(folder / "disk") else ()
-    cases: list[Check] = [
-        *(partial(_limited, limit, longest, whole) for limit in range(longest + 1)),
-        *(partial(_filled, size, story) for size in pages),
+    left = [
+        name for name in leftovers(home) if name.startswith(f".{scene.name}.") or ".tmp" in name
     ]
-    Random(seed).shuffle(cases)
-    yield from cases
-
-
-def _limited(limit: int, longest: int, whole: list[str], root: Path) -> None:
-    def work() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        stories.digests(SHORT_PLAN, root)
-
-    code = wait(fork(work, complaint := root / "complaint"))
-    wanted = DONE if limit >= longest else STORAGE
-    said = told(complaint)
-    expect(code == wanted, f"files of {limit} bytes: exit code {code}, not {wanted}: {said}")
-    expect(not (found := disturbances(root)), f"files of {limit} bytes: {found}")
-    expect(not list(root.rglob("*.tmp")), f"files of {limit} bytes: half of one is left")
-    expect(stories.digests(SHORT_PLAN, root) == whole, f"files of {limit} bytes: other frames")
-
-
-def _filled(pages: int, whole: Whole, home: Path) -> None:
-    """Render onto a disk that is too small, then make room and render on."""
-    complaint = home.with_name(f"{home.name}.txt")
-    _mount(home, pages * PAGE)
-    try:
-        code = wait(fork(partial(film, home), complaint))
-        said = told(complaint)
-        expect(code in (DONE, STORAGE), f"a disk of {pages} pages: exit code {code}: {said}")
-        expect(not (found := disturbances(home / ".artv")), f"a disk of {pages} pages: {found}")
-        _mount(home, _ROOM, "remount,")
-        _resumes(home, whole, f"a disk of {pages} pages")
-    finally:
-        subprocess.run(["umount", "-l", home], check=True, capture_output=True)
-
-
-def _pages(home: Path) -> int:
-    """Return how many pages a whole story takes, its films old and new included."""
-    files = [path for path in home.rglob("*") if path.is_file()]
-    return sum(-(-path.stat().st_size // PAGE) for path in files) + len(list(home.rglob("*"))) // 8
-
-
-def _mount(place: Path, size: int, how: str = "") -> None:
-    command = ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "none", place]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def _may_mount(place: Path) -> bool:
-    """Tell whether this process may mount a disk; only tests of full ones need it."""
-    place.mkdir()
-    try:
-        _mount(place, PAGE)
-        subprocess.run(["umount", place], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return True
+    expect(not left, f"{after}: {left} left behind")

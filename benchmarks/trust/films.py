@@ -55,20 +55,25 @@ class Film(NamedTuple):
 
 
 def films(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield a kill while a new film takes an old one's place; one in eight an ffmpeg gone bad."""
+    """Yield a kill while a new film takes an old one's place."""
     for warm in ("warm", "timed"):
         films = {name: _film(folder / warm / name, "new") for name in sorted(set(NAMES))}
     old = {name: _film(folder / "old" / name, "old") for name in films}
-    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     for rng in randoms(seed):
-        if rng.random() < 0.125:
-            yield partial(_is_refused, rng, ffmpeg, films)
-        else:
-            name = rng.choice(NAMES)
-            yield partial(_killed, rng, name, old[name], films[name])
+        name = rng.choice(NAMES)
+        yield partial(_killed, rng, name, old[name], films[name])
 
 
-def _killed(rng: Random, name: str, old: Film, new: Film, folder: Path) -> None:
+def fakes(seed: int, folder: Path) -> Iterator[Check]:
+    """Yield a new film over an old one by an ffmpeg that is missing, fails or lies."""
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    films = {name: _film(folder / name, "new") for name in ("film.mp4", "film.gif")}
+    kinds = sorted(FAKES)
+    for number, rng in enumerate(randoms(seed)):
+        yield partial(_is_refused, rng, kinds[number % len(kinds)], ffmpeg, films)
+
+
+def _killed(rng: Random, name: str, old: Film, new: Film, folder: Path) -> dict[str, int]:
     path = folder / name
     before = old.content if rng.random() < 0.8 else None
     if before is not None:
@@ -88,10 +93,16 @@ def _killed(rng: Random, name: str, old: Film, new: Film, folder: Path) -> None:
     _write(path, "new")
     expect(content(path) == new.content, f"{name}: another film after a kill")
     expect([entry.name for entry in folder.iterdir()] == [name], f"{name}: something was left")
+    left = (
+        "the new film" if found == new.content else "no film" if found is None else "the old film"
+    )
+    return {f"leaving {left}": 1}
 
 
-def _is_refused(rng: Random, ffmpeg: str, films: dict[str, Film], folder: Path) -> None:
-    name, kind = rng.choice(("film.mp4", "film.gif")), rng.choice(sorted(FAKES))
+def _is_refused(
+    rng: Random, kind: str, ffmpeg: str, films: dict[str, Film], folder: Path
+) -> dict[str, int]:
+    name = rng.choice(sorted(films))
     path, fake = folder / "out" / name, folder / "ffmpeg"
     _write(path, "old")
     before = content(path)
@@ -108,9 +119,10 @@ def _is_refused(rng: Random, ffmpeg: str, films: dict[str, Film], folder: Path) 
             expect(error.message and "\n" not in error.message, f"{what}: no one sentence")
         else:
             expect(stories.picture_digest(path) == films[name].pictures, f"{what}: went unseen")
-            return
+            return {kind: 1}
     expect(content(path) == before, f"{what}: the old film is gone")
     expect([entry.name for entry in path.parent.iterdir()] == [name], f"{what}: something was left")
+    return {kind: 1}
 
 
 def _film(path: Path, which: str) -> Film:

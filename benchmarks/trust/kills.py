@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count, product
 from pathlib import Path
@@ -22,16 +23,35 @@ from benchmarks.trust import stories
 from benchmarks.trust.calls import around_calls
 from benchmarks.trust.proof import Check, expect, randoms
 from benchmarks.trust.stories import (
+    FILM,
     FRAMES,
     SHORT_PLAN,
     disturbances,
+    expect_kept,
     fork,
+    kept,
     leftovers,
     stand_in,
+    told,
     wait,
 )
 
 MOST_KILLS = 12  # of one story; then it is let go
+ANYWHERE = "anywhere"  # where a kill lands that only the clock decides
+
+Place = tuple[Any, str]
+"""The owner and the name of a function that is called there."""
+
+AROUND_A_COMMIT: dict[str, Place] = {
+    "before a sync": (os, "fsync"),
+    "between write and rename": (os, "replace"),
+    "after the rename": (durable, "sync_folder"),
+}
+PLACES = AROUND_A_COMMIT | {
+    "in the model": (StandInEngine, "next_frame"),
+    "in the decoder": (StandInEngine, "decode"),
+}
+IN_ENCODER: dict[str, Place] = {"in the encoder": (np, "pad")}  # each frame that is fed to ffmpeg
 
 
 class Whole(NamedTuple):
@@ -42,11 +62,10 @@ class Whole(NamedTuple):
     seconds: float
 
 
-def undisturbed(home: Path) -> Whole:
+def undisturbed(home: Path, name: str = FILM) -> Whole:
     """Render the story once."""
     started = time.perf_counter()
-    with stand_in():
-        report = stories.make_film(home)
+    report = film(home, name)
     seconds = time.perf_counter() - started
     return Whole(report.frame_digests, stories.picture_digest(report.output), seconds)
 
@@ -62,52 +81,80 @@ def kills(seed: int, folder: Path) -> Iterator[Check]:
         yield partial(_killed_film if rng.random() < 0.25 else _killed_frames, rng, whole)
 
 
-def _killed_frames(rng: Random, whole: Whole, home: Path) -> int:
+def _killed_frames(rng: Random, whole: Whole, home: Path) -> Counter[str]:
     cache = home / ".artv"
     work = partial(stories.digests, stories.PLAN, cache)
-    landed = _kill_until_through(rng, work, cache, seconds=0.05)
-    expect(tuple(work()) == whole.frames, "other frames")
+    landed = kill_until_through(rng, work, cache, PLACES, seconds=0.05)
+    before = kept(cache)
+    frames = stories.frames(stories.PLAN, cache)
+    expect(tuple(frame.entry.digest for frame in frames) == whole.frames, "other frames")
+    expect_resumed(before, kept(cache), sum(not frame.reused for frame in frames))
     expect(not leftovers(home), "the next render sweeps what a kill left")
     return landed
 
 
-def _killed_film(rng: Random, whole: Whole, home: Path) -> int:
-    landed = _kill_until_through(rng, partial(film, home), home / ".artv", seconds=whole.seconds)
-    report = film(home)
+def _killed_film(rng: Random, whole: Whole, home: Path) -> Counter[str]:
+    cache, places = home / ".artv", PLACES | IN_ENCODER
+    landed = kill_until_through(rng, partial(film, home), cache, places, seconds=whole.seconds)
+    before, report = kept(cache), film(home)
+    expect_resumed(before, kept(cache), report.rendered)
     expect(report.frame_digests == whole.frames, "other frames")
     expect(stories.picture_digest(report.output) == whole.pictures, "another film")
-    expect(not list((home / ".artv").rglob("*.tmp")), "the next render sweeps what a kill left")
+    expect(not list(cache.rglob("*.tmp")), "the next render sweeps what a kill left")
     return landed
 
 
-def _kill_until_through(
-    rng: Random, work: Callable[[], object], cache: Path, *, seconds: float
-) -> int:
-    """Have children do `work` and kill each, until one comes through; return how many died."""
-    landed = 0
-    while landed < MOST_KILLS:
-        place = rng.choice((None, None, *PLACES))
-        if place is None:
-            child = fork(work)
+def expect_resumed(before: dict[str, bytes], after: dict[str, bytes], drawn: int) -> None:
+    """Raise AssertionError unless what was finished was kept, and only the rest was drawn."""
+    expect_kept(before, after, "after the last kill")
+    expect(drawn == len(after) - len(before), f"{drawn} frames drawn, {len(before)} were there")
+
+
+def kill_until_through(
+    rng: Random,
+    work: Callable[[], object],
+    cache: Path,
+    places: Mapping[str, Place],
+    *,
+    seconds: float,
+    passes: int = FRAMES,
+    most: int = MOST_KILLS,
+) -> Counter[str]:
+    """Have children do `work` and kill each, until one comes through; return where they died.
+
+    That is at one of the `places`, after up to so many `passes`, or "anywhere" within so many
+    `seconds`. A frame that was finished when one is killed must be there when the next one is.
+    """
+    landed: Counter[str] = Counter()
+    before: dict[str, bytes] = {}
+    complaint = cache.with_name("complaint.txt")
+    while landed.total() < most:
+        place = rng.choice((ANYWHERE, ANYWHERE, *places))
+        if place == ANYWHERE:
+            child = fork(work, complaint)
             time.sleep(rng.uniform(0, seconds))
             os.kill(child, signal.SIGKILL)
         else:
-            child = fork(partial(_killed_at_place, work, PLACES[place], rng.randrange(FRAMES)))
+            fatal = partial(_killed_at_place, work, places[place], rng.randrange(passes))
+            child = fork(fatal, complaint)
         code = wait(child)
-        expect(code in (0, -signal.SIGKILL), f"the child ended with {code}, {place}")
+        said = told(complaint)
+        expect(code in (0, -signal.SIGKILL), f"the child ended with {code}, {place}: {said}")
         expect(not (found := disturbances(cache)), f"killed {place}: {found}")
+        expect_kept(before, before := kept(cache), f"killed {place}")
         if code == 0:
             break
-        landed += 1
+        landed[place] += 1
     return landed
 
 
-def film(home: Path) -> StoryReport:
+def film(home: Path, name: str = FILM, *segments: dict[str, Any]) -> StoryReport:
+    """Make the film of the story, or of other segments, by the stand-in engine."""
     with stand_in():
-        return stories.make_film(home)
+        return stories.make_film(home, name, *segments)
 
 
-def _killed_at_place(work: Callable[[], object], place: tuple[Any, str], passes: int) -> None:
+def _killed_at_place(work: Callable[[], object], place: Place, passes: int) -> None:
     """Work, and be killed when `place` is reached after so many passes."""
     owner, name = place
     original, passed = getattr(owner, name), count()
@@ -121,33 +168,30 @@ def _killed_at_place(work: Callable[[], object], place: tuple[Any, str], passes:
         work()
 
 
-PLACES: dict[str, tuple[Any, str]] = {
-    "in the model": (StandInEngine, "next_frame"),
-    "in the decoder": (StandInEngine, "decode"),
-    "before a sync": (os, "fsync"),
-    "between write and rename": (os, "replace"),
-    "after the rename": (durable, "sync_folder"),
-    "in the encoder": (np, "pad"),  # once for each frame that is fed to ffmpeg
-}
-
-
 def kills_around_calls(seed: int, folder: Path) -> Iterator[Check]:
     """Yield a kill before and one after every call to the file system that a render makes."""
     stories.digests(SHORT_PLAN, folder / "warm")
     whole = stories.digests(SHORT_PLAN, folder / "whole")
-    total = count_calls(folder / "count", partial(stories.digests, SHORT_PLAN, folder / "count"))
-    cases = list(product(range(total), (True, False)))
+    root = folder / "count"
+    root.mkdir()
+    calls = calls_of(root, partial(stories.digests, SHORT_PLAN, root))
+    cases = list(product(range(len(calls)), (True, False)))
     Random(seed).shuffle(cases)
     for case in cases:
         yield partial(_killed_at, case, whole)
 
 
-def count_calls(folder: Path, work: Callable[[], object]) -> int:
-    """Return how many calls to the file system `work` makes in `folder`, which is made first."""
-    folder.mkdir()
-    with around_calls(folder, lambda *_: None) as counted:
+def calls_of(folder: Path, work: Callable[[], object]) -> list[str]:
+    """Return the names of the calls to the file system that `work` makes in `folder`."""
+    names: list[str] = []
+
+    def note(number: int, name: str, before: bool) -> None:
+        if before:
+            names.append(name)
+
+    with around_calls(folder, note):
         work()
-        return counted()
+    return names
 
 
 def _killed_at(case: tuple[int, bool], whole: list[str], root: Path) -> None:
@@ -162,5 +206,8 @@ def _killed_at(case: tuple[int, bool], whole: list[str], root: Path) -> None:
     code = wait(fork(render_until_killed))
     expect(code == -signal.SIGKILL, f"the child ended with {code} at call {case}")
     expect(not (found := disturbances(root)), f"after a kill at call {case}: {found}")
-    expect(stories.digests(SHORT_PLAN, root) == whole, f"other frames after a kill at call {case}")
+    before, frames = kept(root), stories.frames(SHORT_PLAN, root)
+    digests = [frame.entry.digest for frame in frames]
+    expect(digests == whole, f"other frames after a kill at call {case}")
+    expect_resumed(before, kept(root), sum(not frame.reused for frame in frames))
     expect(not leftovers(root), "the next render sweeps what a kill left")

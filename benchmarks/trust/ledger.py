@@ -7,8 +7,9 @@ made in pieces, by whoever has the time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.trust.proof import Row, Tally
@@ -16,13 +17,19 @@ from benchmarks.trust.proof import Row, Tally
 PATH = Path(__file__).parents[1] / "trust.md"
 _RUN = re.compile(
     r"\| (?P<row>[\w-]+) \| (?P<seed>\d+) \| (?P<held>[\d,]+) \| (?P<broken>[\d,]+) "
-    r"\| (?P<seconds>[\d,.]+) \| (?P<is_all>yes|no) \| (?P<code>\S+) \|"
+    r"\| (?P<seconds>[\d,.]+) \| (?P<is_all>yes|no) \| (?P<code>\S+) \| (?P<kinds>[^|]*) \|"
 )
+
+
+_KIND = re.compile(r"([\d,]*\d) ([^,|]+)")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a row: with which seed and code, what held and broke, and how long it took."""
+    """One run of a row: with which seed and code, what held and broke, and how long it took.
+
+    `kinds` says how many proofs were of which kind, where a row has several.
+    """
 
     row: str
     seed: int
@@ -31,12 +38,14 @@ class Run:
     seconds: float
     is_all: bool
     code: str
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_of(row: Row, seed: int, tally: Tally, code: str) -> Run:
     """Return the line that a finished run becomes."""
     broken = len(tally.broken)
-    return Run(row.name, seed, tally.held, broken, tally.seconds, tally.is_all, code)
+    kinds = dict(sorted(tally.kinds.items()))
+    return Run(row.name, seed, tally.held, broken, tally.seconds, tally.is_all, code, kinds)
 
 
 def read_runs(path: Path = PATH) -> list[Run]:
@@ -52,6 +61,7 @@ def read_runs(path: Path = PATH) -> list[Run]:
             float(found["seconds"].replace(",", "")),
             found["is_all"] == "yes",
             found["code"],
+            {kind: _number(number) for number, kind in _KIND.findall(found["kinds"])},
         )
         for found in _RUN.finditer(path.read_text())
     ]
@@ -67,22 +77,49 @@ def report(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     promises = "".join(_promise(row, [run for run in runs if run.row == row.name]) for row in rows)
     lines = "".join(
         f"| {run.row} | {run.seed} | {run.held:,} | {run.broken:,} | {run.seconds:,.1f} "
-        f"| {'yes' if run.is_all else 'no'} | {run.code} |\n"
+        f"| {'yes' if run.is_all else 'no'} | {run.code} | {_told(run.kinds)} |\n"
         for run in runs
     )
     return _TEXT.format(promises=promises, runs=lines)
 
 
+def is_known(row: Row, seed: int, runs: Iterable[Run]) -> bool:
+    """Tell whether a row was run with this seed before: its proofs would be the same again."""
+    return any((run.row, run.seed) == (row.name, seed) for run in runs)
+
+
+def _counted(row: Row, runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that count: the longest of each seed, and of a row without a bar the longest.
+
+    Such a row has the same cases with every seed, only in another order.
+    """
+    longest: dict[int, Run] = {}
+    for run in sorted(runs, key=lambda run: run.held):
+        longest[run.seed if row.bar else 0] = run
+    return list(longest.values())
+
+
 def _promise(row: Row, runs: Sequence[Run]) -> str:
-    held, broken = sum(run.held for run in runs), sum(run.broken for run in runs)
+    counted = _counted(row, runs)
+    held, broken = sum(run.held for run in counted), sum(run.broken for run in runs)
     seconds = sum(run.seconds for run in runs)
     is_full = held >= row.bar if row.bar else any(run.is_all for run in runs)
-    verdict = (
-        "**broken**" if broken else "held" if is_full else "held so far" if runs else "not run"
-    )
+    if not held and not broken:
+        verdict = "**not tried**: this machine has no case of it" if runs else "not run"
+    else:
+        verdict = "**broken**" if broken else "held" if is_full else "held so far"
     bar = f"{row.bar:,}" if row.bar else "every case"
     figures = f"{bar} | {held:,} | {broken:,} | {seconds:,.0f}"
-    return f"| {row.name} | {row.promise} | {figures} | {verdict} |\n"
+    codes = ", ".join(dict.fromkeys(run.code for run in counted))
+    kinds: Counter[str] = Counter()
+    for run in counted:
+        kinds.update(run.kinds)
+    return f"| {row.name} | {row.promise} | {figures} | {verdict} | {codes} | {_told(kinds)} |\n"
+
+
+def _told(kinds: Mapping[str, int]) -> str:
+    """Say how many there are of each kind."""
+    return ", ".join(f"{number:,} {kind}" for kind, number in sorted(kinds.items()))
 
 
 def _number(text: str) -> int:
@@ -94,16 +131,17 @@ _TEXT = """\
 
 Written by `python -m benchmarks.trust`; `--only ROW`, `--count N`, `--minutes M` and `--seed S` run
 a part of it, which is added to what is here. Each proof draws what is random from the seed and its
-number, so `--only ROW --seed S` does the same again. What a row does is told by the docstring of
-its module in `benchmarks/trust/`.
+number, so `--only ROW --seed S` does the same again, which is not counted twice. What a row does is
+told by the docstring of its module in `benchmarks/trust/`. `code`: the commits that were proved,
+each with `+` where artv had changed since; `of them`: how many proofs were of which kind.
 
-| row | promise | bar | proofs | broken | seconds | verdict |
-|---|---|--:|--:|--:|--:|---|
+| row | promise | bar | proofs | broken | seconds | verdict | code | of them |
+|---|---|--:|--:|--:|--:|---|---|---|
 {promises}
 ## Runs
 
-`all`: the row has no more cases. `code`: the commit, with `+` where artv had changed since.
+`all`: the row has no more cases.
 
-| row | seed | proofs | broken | seconds | all | code |
-|---|--:|--:|--:|--:|---|---|
+| row | seed | proofs | broken | seconds | all | code | of them |
+|---|--:|--:|--:|--:|---|---|---|
 {runs}"""

@@ -7,8 +7,8 @@ model's weights are not.
 from __future__ import annotations
 
 import os
-import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,15 @@ from artv_cli.observer import Observer
 from artv_cli.settings import Settings
 from artv_cli.story import StoryReport, StoryRequest, render_story
 from benchmarks.trust import stories
-from benchmarks.trust.kills import Whole
+from benchmarks.trust.kills import (
+    AROUND_A_COMMIT,
+    IN_ENCODER,
+    Whole,
+    expect_resumed,
+    kill_until_through,
+)
 from benchmarks.trust.proof import Check, expect, randoms
-from benchmarks.trust.stories import disturbances, fork, told, wait
+from benchmarks.trust.stories import kept
 
 SEGMENTS = ({"prompt": "a cat walks", "frames": 3}, {"prompt": "a rocket flies", "frames": 3})
 STEPS = 2
@@ -47,20 +53,21 @@ def model_kills(seed: int, folder: Path) -> Iterator[Check]:
         yield partial(_killed_and_resumed, rng, model, whole)
 
 
-def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> int:
-    complaint = home.with_name(f"{home.name}.txt")
-    landed = 0
-    while landed < _MOST_KILLS:
-        child = fork(partial(_film_alone, model, home), complaint)
-        time.sleep(rng.uniform(0, whole.seconds))
-        os.kill(child, signal.SIGKILL)
-        code = wait(child)
-        expect(code in (0, -signal.SIGKILL), f"the child ended with {code}: {told(complaint)}")
-        expect(not (found := disturbances(home / ".artv")), f"{found}")
-        if code == 0:
-            break
-        landed += 1
-    report = _film(model, home)
+def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> Counter[str]:
+    from artv_cli.artv_engine import ArtvEngine  # it imports torch
+
+    cache, frames = home / ".artv", len(whole.frames)
+    in_model = {
+        "in the model": (ArtvEngine, "next_frame"),
+        "in the decoder": (ArtvEngine, "decode"),
+    }
+    places = AROUND_A_COMMIT | IN_ENCODER | in_model
+    landed = kill_until_through(
+        rng, partial(_film_alone, model, home), cache, places,
+        seconds=whole.seconds, passes=frames, most=_MOST_KILLS,
+    )  # fmt: skip
+    before, report = kept(cache), _film(model, home)
+    expect_resumed(before, kept(cache), report.rendered)
     expect(report.frame_digests == whole.frames, "other frames")
     expect(stories.picture_digest(report.output) == whole.pictures, "another film")
     return landed

@@ -10,15 +10,19 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 MAX_BROKEN = 20  # a promise that is broken so often needs no further proof
 
-Check = Callable[[Path], "int | None"]
-"""Given a fresh folder, returns how many proofs it stands for, None meaning one."""
+Check = Callable[[Path], "Mapping[str, int] | int | None"]
+"""Given a fresh folder, returns how many proofs it stands for, None meaning one.
+
+Where they are of several kinds, such as kills in several places, it returns how many of each.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of a row: proofs that held, what broke, time in seconds, whether it was all."""
+    """What became of a row: proofs that held, what broke, time in seconds, whether it was all.
+
+    `kinds` says how many proofs were of which kind, where a row has several.
+    """
 
     held: int
     broken: tuple[str, ...]
     seconds: float
     is_all: bool
+    kinds: Mapping[str, int] = field(default_factory=Counter)
 
 
 def expect(holds: object, what: str) -> None:
@@ -62,7 +70,9 @@ def prove(
 ) -> Tally:
     """Run a row until `count` proofs are there (None: all), or `seconds` are over."""
     started = time.perf_counter()
-    held, broken, is_all = 0, [], False
+    held, is_all = 0, False
+    broken: list[str] = []
+    kinds: Counter[str] = Counter()
     setup = folder / "setup"
     setup.mkdir(parents=True)
     checks = row.checks(seed, setup)
@@ -77,8 +87,12 @@ def prove(
         place = folder / str(number)
         place.mkdir()
         try:
-            held += check(place) or 1
+            proofs = check(place) or 1
+            if isinstance(proofs, Mapping):
+                kinds.update(proofs)
+                proofs = sum(proofs.values())
+            held += proofs
         except Exception as error:
             broken.append(f"seed {seed}, check {number}: {type(error).__name__}: {error}")
         shutil.rmtree(place, ignore_errors=True)
-    return Tally(held, tuple(broken), time.perf_counter() - started, is_all)
+    return Tally(held, tuple(broken), time.perf_counter() - started, is_all, kinds)

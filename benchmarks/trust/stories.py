@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +22,11 @@ from artv_cli.cli import exit_code
 from artv_cli.errors import ArtvError
 from artv_cli.export import Output
 from artv_cli.media.probe import read_frames
+from artv_cli.observer import Observer
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
-from artv_cli.render import render
-from artv_cli.story import Observer, StoryReport, StoryRequest, render_story
+from artv_cli.render import Frame, render
+from artv_cli.story import StoryReport, StoryRequest, render_story
+from benchmarks.trust.proof import expect
 
 SEGMENTS: tuple[dict[str, Any], ...] = (
     {"prompt": "a cat walks", "frames": 9},
@@ -60,11 +62,27 @@ def no_picture(target: FramePlan) -> Any:
     raise AssertionError(f"{target.name} is no image")
 
 
-def digests(plan: RenderPlan, root: Path, *, locked: bool = True) -> list[str]:
-    """Render a story's frames and return their digests."""
+def frames(plan: RenderPlan, root: Path, *, locked: bool = True) -> list[Frame]:
+    """Render a story's frames and return them."""
     store = store_at(root)
     with store.lock() if locked else nullcontext():
-        return [frame.entry.digest for frame in render(plan, store, StandInEngine, no_picture)]
+        return list(render(plan, store, StandInEngine, no_picture))
+
+
+def digests(plan: RenderPlan, root: Path, *, locked: bool = True) -> list[str]:
+    """Render a story's frames and return their digests."""
+    return [frame.entry.digest for frame in frames(plan, root, locked=locked)]
+
+
+def kept(root: Path) -> dict[str, bytes]:
+    """Return the finished frames of the cache at `root`: the files of its entries, by name."""
+    return {path.name: path.read_bytes() for path in root.glob("frames/*/*.artv")}
+
+
+def expect_kept(before: Mapping[str, bytes], after: Mapping[str, bytes], when: str) -> None:
+    """Raise AssertionError if a frame that was finished `before` is gone or another one."""
+    lost = [name for name, content in before.items() if after.get(name) != content]
+    expect(not lost, f"{when}: {len(lost)} of {len(before)} finished frames are lost")
 
 
 def disturbances(root: Path) -> list[str]:
@@ -100,10 +118,18 @@ def request(home: Path, *segments: dict[str, Any], **film: Any) -> StoryRequest:
     return StoryRequest(storyboard=story(*(segments or SEGMENTS), **film), home=home)
 
 
-def make_film(home: Path, observer: Observer | None = None) -> StoryReport:
-    """Render the story of SEGMENTS into FILM, with its cache beside it."""
-    output = Output(path=home / FILM, overwrite=True)
-    return render_story(request(home), output, observer or Observer())
+def make_film(home: Path, name: str = FILM, *segments: dict[str, Any]) -> StoryReport:
+    """Render the story of SEGMENTS, or others, into the file `name`, with its cache beside it."""
+    output = Output(path=home / name, overwrite=True)
+    return render_story(request(home, *segments), output, Observer())
+
+
+def beside_cache(home: Path) -> dict[str, bytes]:
+    """Return the finished files beside a story's cache: its film, subtitles and recipe, by name."""
+    shown = [path for path in home.iterdir() if not path.name.startswith(".")]
+    files = [file for path in shown for file in (path.iterdir() if path.is_dir() else [path])]
+    whole = [file for file in files if not file.name.startswith(".")]
+    return {str(file.relative_to(home)): file.read_bytes() for file in whole}
 
 
 def picture_digest(film: Path) -> str:

@@ -7,7 +7,7 @@ import os
 import pickle
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -27,16 +27,22 @@ CODE = "import pathlib\npathlib.Path({marker!r}).touch()\n"
 
 
 def weights(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield the tiny model with a file of it mutated, or with code that waits to be run."""
+    """Yield the tiny model with one file of it mutated."""
     from tiny import tiny_folder
 
     model = tiny_folder(folder)
     untouched = _Untouched(model)
-    for number, rng in enumerate(randoms(seed)):
-        if number % 50 == 0:
-            yield partial(_runs_no_code, rng, model)
-        else:
-            yield partial(_loads_or_tells, rng, model, untouched)
+    for rng in randoms(seed):
+        yield partial(_loads_or_tells, rng, model, untouched)
+
+
+def waiting_code(seed: int, folder: Path) -> Iterator[Check]:
+    """Yield the tiny model with pickles and remote code in it that wait to be run."""
+    from tiny import tiny_folder
+
+    model = tiny_folder(folder)
+    for rng in randoms(seed):
+        yield partial(_runs_no_code, rng, model)
 
 
 class _Untouched:
@@ -63,11 +69,16 @@ def _part_digest(model: Path, part: str) -> str:
 
 def _loads_or_tells(rng: Random, model: Path, untouched: _Untouched, place: Path) -> None:
     copy = _copy(model, place)
-    files = sorted(path for path in copy.rglob("*") if path.is_file())
-    file = rng.choice([f for f in files if f.suffix == rng.choice((".json", ".safetensors"))])
+    file = drawn_file(rng, sorted(path for path in copy.rglob("*") if path.is_file()))
     mutate = mutate_json if file.suffix == ".json" else mutate_safetensors
     file.write_bytes(mutate(rng, file.read_bytes()))
     _load(copy, f"{file.relative_to(copy)}", untouched)
+
+
+def drawn_file(rng: Random, files: Sequence[Path]) -> Path:
+    """Return the file to mutate: configs and weights alike often, however many there are."""
+    suffix = rng.choice((".json", ".safetensors"))
+    return rng.choice([file for file in files if file.suffix == suffix])
 
 
 def _runs_no_code(rng: Random, model: Path, place: Path) -> None:

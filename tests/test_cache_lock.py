@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -134,6 +135,27 @@ def test_where_no_lock_can_be_had_the_work_goes_on(
     with store.lock():
         assert store.get(KEY, PARENTS) is not None
         assert not (store.root / "lock.json").exists(), "nobody holds it"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK], ids=errno.errorcode.get)
+def test_on_a_drive_without_locks_work_goes_on_and_leaves_no_lock_behind(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("artv_cli.files.lock.flock", refuse)
+    other = FrameStore(store.root, warn=print)
+    with store.lock(), other.lock(), store.reading(), other.reading():
+        assert store.get(KEY, PARENTS) is not None
+        assert not (store.root / "lock.json").exists(), "nobody holds it"
+    with pytest.raises(StorageError, match="cannot be locked"):
+        store.prune(0)
+    monkeypatch.undo()
+    with store.lock():
+        assert (store.root / "lock.json").exists(), "what is left there is no lock"
+    assert store.prune(0).files == 1
 
 
 def test_where_no_lock_can_be_had_nothing_is_removed(

@@ -24,7 +24,7 @@ def alone(lock: Path, told: str) -> Iterator[None]:
 
     Raises CacheLocked, with the sentence `told`, while another process holds it; StorageError.
     """
-    native = FileLock(lock, timeout=0)
+    native = FileLock(lock, timeout=0)  # where there are no native locks, a file that stands there
     with storage_errors(lock.parent):
         try:
             native.acquire()
@@ -37,8 +37,12 @@ def alone(lock: Path, told: str) -> Iterator[None]:
 
 
 def exclusive(lock: Path) -> BaseFileLock:
-    """Return the lock at `lock`, to be had at once or not: `acquire` raises Timeout, or OSError."""
-    return FileLock(lock, timeout=0)
+    """Return the lock at `lock`, to be had at once or not.
+
+    Its `acquire` raises Timeout while somebody has it, and OSError where there are no locks: a
+    file that says by being there that it is locked would outlive its holder.
+    """
+    return FileLock(lock, timeout=0, fallback_to_soft=False)
 
 
 @contextmanager

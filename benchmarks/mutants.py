@@ -89,7 +89,7 @@ def mutants(source: str) -> list[Mutant]:
     counts: Counter[str] = Counter()
     found = []
     for number, node in enumerate(ast.walk(tree)):
-        for variant in range(2) if isinstance(node, _CHANGEABLE) else ():
+        for variant in range(2) if isinstance(node, _CHANGEABLE) and node in where else ():
             changed = copy.deepcopy(tree)
             twin = next(n for i, n in enumerate(ast.walk(changed)) if i == number)
             if what := _mutate(twin, variant):
@@ -101,14 +101,16 @@ def mutants(source: str) -> list[Mutant]:
 
 
 def _places(node: ast.AST, scope: str, statement: str) -> Iterator[tuple[ast.AST, str]]:
-    """Yield every node with the function and the statement that it stands in."""
+    """Yield every node but annotations with the function and the statement that it stands in."""
     if isinstance(node, ast.stmt | ast.ExceptHandler):
         statement = ast.unparse(node).strip().partition("\n")[0][:80]
     yield node, f"{scope or 'module'}: {statement}"
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         scope = f"{scope}.{node.name}".lstrip(".")
+    types = getattr(node, "annotation", None), getattr(node, "returns", None)
     for child in ast.iter_child_nodes(node):
-        yield from _places(child, scope, statement)
+        if child not in types:
+            yield from _places(child, scope, statement)
 
 
 def _mutate(node: ast.AST, variant: int) -> str:

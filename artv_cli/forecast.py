@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from artv_cli.cache.store import FrameStore
 from artv_cli.history import Explanation, PastStory, explain_frame, recall
-from artv_cli.plan import FramePlan
-from artv_cli.render import missing
+from artv_cli.plan import FramePlan, RenderPlan
+from artv_cli.render import Lack, lacks
 from artv_cli.story import Story
 from artv_cli.timings import expected_bytes, expected_seconds
 
@@ -26,7 +27,8 @@ class SegmentForecast:
     `frames`, `cached`, `to_render` are numbers of frames; the others count from 1. `first_change`
     is the first frame to draw. `changed` names the parts of the key that differ from the last
     render, `cause` the frame that they belong to: this one, or one that it is made from. Without a
-    cause nothing changed: the frame was not drawn yet, or is in the cache no more.
+    cause nothing changed: the frame was not drawn yet, or is in the cache no more, or is there and
+    made from what came out otherwise since, which `outdated_by` names.
     """
 
     segment: int
@@ -37,6 +39,7 @@ class SegmentForecast:
     first_change: int | None = None
     cause: int | None = None
     changed: tuple[str, ...] = ()
+    outdated_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Forecast:
 def forecast(story: Story, store: FrameStore) -> Forecast:
     """Compare a story's plan with the cache, by the entries' headers alone."""
     plan = story.plan
-    targets = missing(plan, store)
+    missed = lacks(plan, store)
+    targets = tuple(lack.target for lack in missed.values())
     lacking = [target for target in targets if target.is_shown]
     pictures = sum(target.role == "picture" for target in targets)
     return Forecast(
@@ -81,17 +85,25 @@ def forecast(story: Story, store: FrameStore) -> Forecast:
         first_change=lacking[0].index + 1 if lacking else None,
         pictures=pictures,
         anchor_images=len(targets) - len(lacking) - pictures,
-        segments=_segments(story, lacking, recall(store.root, story.request.storyboard)),
+        segments=_segments(story, missed, recall(store.root, story.request.storyboard)),
         estimate=_estimate(story, store, targets),
     )
 
 
+def outdated_by(plan: RenderPlan, missed: Mapping[str, Lack], key: str) -> str | None:
+    """Name what the entry of `key` was made from and what came out otherwise since, if there is."""
+    origin = missed[key].origin if key in missed else None
+    return next((target.name for target in plan.targets if target.key == origin), None)
+
+
 def _segments(
-    story: Story, lacking: list[FramePlan], past: PastStory | None
+    story: Story, missed: Mapping[str, Lack], past: PastStory | None
 ) -> tuple[SegmentForecast, ...]:
+    lacking = [lack.target for lack in missed.values() if lack.target.is_shown]
     absent = Counter(frame.segment for frame in lacking)
-    first = {frame.segment: frame.index + 1 for frame in reversed(lacking)}
-    why = {number: _why(story, past, frame) for number, frame in first.items()}
+    first = {frame.segment: frame for frame in reversed(lacking)}
+    why = {number: _why(story, past, frame.index + 1) for number, frame in first.items()}
+    outdated = {n: outdated_by(story.plan, missed, frame.key) for n, frame in first.items()}
     return tuple(
         SegmentForecast(
             segment=number + 1,
@@ -99,9 +111,10 @@ def _segments(
             frames=segment.frames,
             cached=segment.frames - absent[number],
             to_render=absent[number],
-            first_change=first.get(number),
+            first_change=first[number].index + 1 if number in first else None,
             cause=why[number].cause if number in why else None,
             changed=tuple(c.part for c in why[number].changes) if number in why else (),
+            outdated_by=outdated.get(number),
         )
         for number, segment in enumerate(story.request.storyboard.segments)
     )

@@ -49,7 +49,7 @@ def keep_below(store: FrameStore, max_size: int, keep: Collection[str] = ()) -> 
     Of a story the last frames go first, since those before them are what others may begin with;
     what it does not show, and is made from, goes last.
     Frames whose keys are in `keep` stay, whatever they take. Raises CacheLocked while another
-    process renders into the store.
+    process renders into the store or reads it, StorageError where it cannot be locked.
     """
     stored = {frame.path.stem: frame for frame in store.entries()}
     ranks: dict[str, tuple[float, int]] = {}

@@ -95,31 +95,53 @@ def _frames(
             yield Frame(target, entry, found is not None, seconds, again)
 
 
+@dataclass(frozen=True)
+class Lack:
+    """A target that `render` would make, because the store has none or because it has another's.
+
+    `origin` is the key of what its entry was made from, directly or not, and that came out
+    otherwise since; None where there is no entry.
+    """
+
+    target: FramePlan
+    origin: str | None
+
+
 def missing(plan: RenderPlan, store: FrameStore) -> tuple[FramePlan, ...]:
-    """Return the targets that `render` would make, in order, judging entries by their headers.
+    """Return the targets that `render` would make, in order, judging entries by their headers."""
+    return tuple(lack.target for lack in lacks(plan, store).values())
+
+
+def lacks(plan: RenderPlan, store: FrameStore) -> dict[str, Lack]:
+    """Return by key what `render` would make, in order, and why.
 
     A frame that must be made again from the frames that it was made from is expected to come out
     as it was, which the same environment promises; what was made from it then stays good.
     """
     here: dict[str, str] = {}  # digests of the entries that are good
     told: dict[str, str] = {}  # the same, and what those remember of their parents
-    changed: set[str] = set()  # keys whose entries will come out otherwise than they were
-    lacking: dict[str, FramePlan] = {}
+    changed: dict[str, str] = {}  # keys whose entries will come out otherwise, with their origins
+    lacking: dict[str, Lack] = {}
     for target in plan.targets:
         header = store.peek(target.key)
         parents: Mapping[str, str] = {} if header is None else header.parents
-        if changed.intersection(target.parents) or _disagree(parents, here):
-            changed.add(target.key)
-        if header is None or target.key in changed or _disagree(parents, told):
-            lacking.setdefault(target.key, target)
+        spoilt = next((changed[key] for key in target.parents if key in changed), None)
+        if origin := spoilt or _other(parents, here):
+            changed[target.key] = origin
+        origin = origin or _other(parents, told)
+        if header is None or origin:
+            lacking.setdefault(target.key, Lack(target, origin if header else None))
         else:
             here[target.key] = header.digest
             told |= {**parents, target.key: header.digest}
-    return tuple(lacking.values())
+    return lacking
 
 
-def _disagree(parents: Mapping[str, str], digests: Mapping[str, str]) -> bool:
-    return any(digests.get(key, digest) != digest for key, digest in parents.items())
+def _other(parents: Mapping[str, str], digests: Mapping[str, str]) -> str | None:
+    """Return the first of the parents that has another digest than is remembered of it."""
+    return next(
+        (key for key, digest in parents.items() if digests.get(key, digest) != digest), None
+    )
 
 
 class _Studio:

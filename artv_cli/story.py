@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.cache.store import FrameStore
-from artv_cli.errors import ArtvError
+from artv_cli.errors import ArtvError, CacheLocked, StorageError
 from artv_cli.export import Output, check_output, make_recipe, write_film
 from artv_cli.history import remember
 from artv_cli.image_paths import read_images
@@ -174,20 +174,24 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
 
 
 def export_story(request: StoryRequest, output: Output, observer: Observer) -> StoryReport:
-    """Write the film from the cache alone; ArtvError says which frames are not there."""
+    """Write the film from the cache alone, which others may render into or read meanwhile.
+
+    ArtvError says which frames are not there, CacheLocked that they are being removed.
+    """
     started = time.perf_counter()
     story = open_story(request, observer)
     check_output(output, request.storyboard, story.plan)
     store = open_store(request, observer)
-    lacking = missing(story.plan, store)
+    with store.reading():
+        lacking = missing(story.plan, store)
 
-    def refuse(*model: str) -> Any:
-        raise _absent(story, store, lacking)
+        def refuse(*model: str) -> Any:
+            raise _absent(story, store, lacking)
 
-    if lacking:
-        refuse()
-    observer.planned(_work(story, lacking))
-    return _make_film(story, store, Loaders(refuse, refuse), output, observer, started)
+        if lacking:
+            refuse()
+        observer.planned(_work(story, lacking))
+        return _make_film(story, store, Loaders(refuse, refuse), output, observer, started)
 
 
 def _work(story: Story, lacking: tuple[FramePlan, ...], masks: MaskAlbum | None = None) -> Work:
@@ -248,7 +252,11 @@ def _make_room(story: Story, store: FrameStore, observer: Observer) -> None:
     if limit is None:
         return
     ours = frozenset(target.key for target in story.plan.targets)
-    pruned = keep_below(store, limit, ours)
+    try:
+        pruned = keep_below(store, limit, ours)
+    except (CacheLocked, StorageError) as refusal:  # the film is there all the same
+        observer.warn(f"the cache is not kept below its limit: {refusal.message}")
+        return
     if pruned.files:
         observer.pruned(pruned.files, pruned.size)
 

@@ -1,10 +1,13 @@
-"""Do the tests notice? One operator, constant or condition of a module is changed at a time.
+"""Do the tests notice? One operator, condition, statement or argument is changed at a time.
 
-    python -m benchmarks.mutants artv_cli/plan.py tests/test_plan.py tests/test_keys.py
-    python -m benchmarks.mutants --every 10 artv_cli/cache/store.py tests/test_cache.py
+    python -m benchmarks.mutants                          # all modules, from where it stopped
+    python -m benchmarks.mutants --only artv_cli/plan.py --most 50
 
-Each mutant is put into a copy of the tree and the named tests are run; a mutant that they let
-pass is printed: either a test is missing, or the change changes nothing. Exit code 1 if one did.
+Each mutant is put into a copy of the tree and the module's tests are run; one that they let pass
+survives: either a test is missing, or the change changes nothing. What became of each is kept in
+`mutants.json`, where a survivor's explanation is written by hand and stays, and told in
+`mutants.md`. A module that was changed meanwhile is tried anew. Exit code 1 if a survivor of the
+modules tried is not explained.
 """
 
 from __future__ import annotations
@@ -12,17 +15,36 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TESTED: Mapping[str, Sequence[str]] = {
+    "artv_cli/cache/entry.py": ["tests/test_entry.py", "tests/test_cache.py"],
+    "artv_cli/cache/store.py": [
+        "tests/test_cache.py", "tests/test_cache_lock.py", "tests/test_cli_cache.py",
+    ],
+    "artv_cli/cache/cache_lock.py": ["tests/test_cache_lock.py"],
+    "artv_cli/files/durable.py": [
+        "tests/test_durable.py", "tests/test_cache.py", "tests/test_cache_lock.py",
+    ],
+    "artv_cli/keys.py": ["tests/test_keys.py", "tests/test_plan.py"],
+    "artv_cli/plan.py": ["tests/test_plan.py", "tests/test_keys.py", "tests/test_key_frames.py"],
+}  # fmt: skip
+"""The modules that must not be wrong, each with the tests that should notice."""
+
 _COPIED = ("artv_cli", "benchmarks", "tests", "storyboards", "pyproject.toml", "README.md")
 _PATIENCE = 300  # seconds for the tests of one mutant: one that hangs was noticed
+_NOTICED, _SURVIVED, _UNTRIED = "n", "s", "-"
 
 _OTHER: dict[type[ast.AST], type[ast.AST]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE,
@@ -33,32 +55,75 @@ _OTHER: dict[type[ast.AST], type[ast.AST]] = {
 
 
 _CHANGEABLE = (
-    ast.BinOp, ast.BoolOp, ast.Compare, ast.Constant, ast.Continue, ast.If, ast.IfExp, ast.Return,
-    ast.UnaryOp, ast.While,
+    ast.BinOp, ast.BoolOp, ast.Call, ast.Compare, ast.Constant, ast.Continue, ast.ExceptHandler,
+    ast.Expr, ast.If, ast.IfExp, ast.Raise, ast.Return, ast.UnaryOp, ast.While,
 )  # fmt: skip
 
 
-def mutants(source: str) -> Iterator[tuple[int, str, str]]:
-    """Yield each mutant as (line, what was changed, source)."""
+@dataclass(frozen=True)
+class Mutant:
+    """A changed module; its `name` says where and what, and outlives changes elsewhere in it."""
+
+    name: str
+    source: str
+
+
+@dataclass
+class Trial:
+    """What became of a module's mutants: one letter for each, and why the survivors survive."""
+
+    source: str
+    fates: str
+    survivors: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unexplained(self) -> list[str]:
+        """The survivors that nobody has explained."""
+        return [name for name, why in self.survivors.items() if not why]
+
+
+def mutants(source: str) -> list[Mutant]:
+    """Return every mutant of a module, in an order of its own."""
     tree = ast.parse(source)
+    where = dict(_places(tree, "", ""))
+    counts: Counter[str] = Counter()
+    found = []
     for number, node in enumerate(ast.walk(tree)):
-        for variant in range(2) if isinstance(node, _CHANGEABLE) else ():
+        for variant in range(2) if isinstance(node, _CHANGEABLE) and node in where else ():
             changed = copy.deepcopy(tree)
             twin = next(n for i, n in enumerate(ast.walk(changed)) if i == number)
             if what := _mutate(twin, variant):
-                yield getattr(node, "lineno", 0), what, ast.unparse(changed)
+                name = f"{where[node]}: {what}"
+                counts[name] += 1
+                nth = f" ({counts[name]})" if counts[name] > 1 else ""
+                found.append(Mutant(name + nth, ast.unparse(changed)))
+    return found
+
+
+def _places(node: ast.AST, scope: str, statement: str) -> Iterator[tuple[ast.AST, str]]:
+    """Yield every node but annotations with the function and the statement that it stands in."""
+    if isinstance(node, ast.stmt | ast.ExceptHandler):
+        statement = ast.unparse(node).strip().partition("\n")[0][:80]
+    yield node, f"{scope or 'module'}: {statement}"
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        scope = f"{scope}.{node.name}".lstrip(".")
+    types = getattr(node, "annotation", None), getattr(node, "returns", None)
+    for child in ast.iter_child_nodes(node):
+        if child not in types:
+            yield from _places(child, scope, statement)
 
 
 def _mutate(node: ast.AST, variant: int) -> str:
     """Change a node in place and say what was done; empty where there is no such variant."""
     match node, variant:
-        case ast.Compare(ops=[operator, *_]), 0 if type(operator) in _OTHER:
-            node.ops[0] = _other(operator)
-        case ast.BoolOp() | ast.BinOp(), 0 if type(node.op) in _OTHER:
-            operator, node.op = node.op, _other(node.op)
-        case ast.UnaryOp(op=ast.Not()), 0:
-            node.op, operator = ast.UAdd(), node.op
-            node.operand = ast.Call(ast.Name("bool", ast.Load()), [node.operand], [])
+        case (ast.Expr(value=ast.Call()) | ast.Raise(), 0):
+            node.__class__ = ast.Pass  # type: ignore[assignment]
+            return "pass"
+        case ast.ExceptHandler(body=body), 0 if ast.unparse(body[0]) != "raise":
+            node.body = [ast.Raise()]
+            return "raise"
+        case ast.Call(keywords=keywords), _ if variant < len(keywords):
+            return f"without {keywords.pop(variant).arg or '**'}="
         case ast.Constant(value=bool(value)), 0:
             node.value = not value
             return f"{value} -> {node.value}"
@@ -74,22 +139,69 @@ def _mutate(node: ast.AST, variant: int) -> str:
         case ast.Continue(), 0:
             node.__class__ = ast.Break  # type: ignore[assignment]
             return "continue -> break"
+    return _mutate_operator(node) if variant == 0 else ""
+
+
+def _mutate_operator(node: ast.AST) -> str:
+    match node:
+        case ast.Compare(ops=[operator, *_]) if type(operator) in _OTHER:
+            other = node.ops[0] = _OTHER[type(operator)]()  # type: ignore[call-overload]
+        case ast.BoolOp(op=operator) | ast.BinOp(op=operator) if type(operator) in _OTHER:
+            other = node.op = _OTHER[type(operator)]()
+        case ast.UnaryOp(op=ast.Not() as operator):
+            other = node.op = ast.UAdd()
+            node.operand = ast.Call(ast.Name("bool", ast.Load()), [node.operand], [])
         case _:
             return ""
-    return f"{type(operator).__name__} -> {_name(node)}"
+    return f"{type(operator).__name__} -> {type(other).__name__}"
 
 
-def _other(operator: ast.AST) -> ast.AST:
-    return _OTHER[type(operator)]()
+def try_mutants(
+    module: str, tests: Sequence[str], before: Trial | None, root: Path, most: int | None = None
+) -> Iterator[Trial]:
+    """Try up to `most` mutants that were not tried yet; yield what is known after each.
+
+    Raises RuntimeError if the tests fail without any mutant.
+    """
+    source = (root / module).read_text()
+    every = mutants(source)
+    trial = _begun(hashlib.sha256(source.encode()).hexdigest(), len(every), before)
+    waiting = [i for i, fate in enumerate(trial.fates) if fate == _UNTRIED][:most]
+    with tempfile.TemporaryDirectory() as folder:
+        tree = _copy(root, Path(folder))
+        if waiting and not _passes(source, module, tests, tree):
+            raise RuntimeError(f"{module}: its tests fail without any mutant")
+        for index in waiting:
+            is_alive = _passes(every[index].source, module, tests, tree)
+            fate = _SURVIVED if is_alive else _NOTICED
+            trial.fates = trial.fates[:index] + fate + trial.fates[index + 1 :]
+            if is_alive:
+                trial.survivors.setdefault(every[index].name, "")
+            yield trial
+    alive = {m.name for m, fate in zip(every, trial.fates, strict=True) if fate != _NOTICED}
+    trial.survivors = {name: why for name, why in trial.survivors.items() if name in alive}
+    yield trial
 
 
-def _name(node: ast.AST) -> str:
-    operator = node.ops[0] if isinstance(node, ast.Compare) else getattr(node, "op", node)
-    return type(operator).__name__
+def _begun(source: str, count: int, before: Trial | None) -> Trial:
+    """Return the trial to go on with: a module that changed keeps its explanations alone."""
+    if before is not None and before.source == source and len(before.fates) == count:
+        return before
+    kept = {name: why for name, why in before.survivors.items() if why} if before else {}
+    return Trial(source, _UNTRIED * count, kept)
 
 
-def survives(source: str, module: Path, tests: list[str], tree: Path) -> bool:
-    """Put a mutant into the copied tree and tell whether all tests pass."""
+def _copy(root: Path, tree: Path) -> Path:
+    for name in _COPIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, tree / name)
+        elif (root / name).exists():
+            shutil.copy(root / name, tree / name)
+    return tree
+
+
+def _passes(source: str, module: str, tests: Sequence[str], tree: Path) -> bool:
+    """Put a source into the copied tree and tell whether all tests pass."""
     (tree / module).write_text(source)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -102,33 +214,63 @@ def survives(source: str, module: Path, tests: list[str], tree: Path) -> bool:
     return done.returncode == 0
 
 
+def report(trials: Mapping[str, Trial]) -> str:
+    """Return the table of all trials, and every survivor with its explanation."""
+    lines = [
+        "# Mutants: do the tests notice?",
+        "",
+        "Written by `python -m benchmarks.mutants` from `mutants.json`, where explanations are",
+        "written by hand. Those of a module that changed stay until its mutants are tried again.",
+        "",
+        "| module | mutants | tried | noticed | survived | explained |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for module, trial in trials.items():
+        fates = Counter(trial.fates)
+        tried = len(trial.fates) - fates[_UNTRIED]
+        explained = len(trial.survivors) - len(trial.unexplained)
+        counts = (len(trial.fates), tried, fates[_NOTICED], fates[_SURVIVED], explained)
+        lines.append(f"| {module} | {' | '.join(map(str, counts))} |")
+    for module, trial in trials.items():
+        if trial.survivors:
+            lines += ["", f"## {module}", ""]
+        lines += [f"- `{name}`: {why or '**why?**'}" for name, why in trial.survivors.items()]
+    return "\n".join(lines) + "\n"
+
+
+def read(path: Path) -> dict[str, Trial]:
+    """Return what earlier runs found; nothing where there were none."""
+    if not path.exists():
+        return {}
+    return {module: Trial(**told) for module, told in json.loads(path.read_text()).items()}
+
+
+def write(path: Path, trials: Mapping[str, Trial]) -> None:
+    """Keep what was found, for programs and for people."""
+    told = {module: vars(trial) for module, trial in trials.items()}
+    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    path.with_suffix(".md").write_text(report(trials))
+
+
 def main() -> int:
-    """Try every mutant of a module, and print those that the tests let pass."""
+    """Try mutants, keep what became of them after each, and tell whether all is explained."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("module", type=Path, help="the file to change, from the project's root")
-    parser.add_argument("tests", nargs="+", help="the tests that should notice")
-    parser.add_argument("--every", type=int, default=1, help="try only each so manieth mutant")
-    parser.add_argument("--first", type=int, default=0, help="leave out the mutants before")
+    parser.add_argument("--only", action="append", choices=TESTED, help="a module to try")
+    parser.add_argument("--most", type=int, help="mutants to try of each module at most")
     options = parser.parse_args()
-    source = (ROOT / options.module).read_text()
-    chosen = list(mutants(source))[options.first :: options.every]
-    alive = 0
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder)
-        for name in _COPIED:
-            copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copied(ROOT / name, tree / name)
-        if not survives(source, options.module, options.tests, tree):
-            print("the tests fail without any mutant", file=sys.stderr)
-            return 2
-        for line, what, mutant in chosen:
-            if survives(mutant, options.module, options.tests, tree):
-                alive += 1
-                print(f"{options.module}:{line}: {what}", flush=True)
-    print(f"{len(chosen) - alive} of {len(chosen)} mutants were noticed")
-    return int(alive > 0)
+    path = Path(__file__).with_suffix(".json")
+    found = read(path)
+    trials = {module: found[module] for module in TESTED if module in found}
+    chosen = options.only or list(TESTED)
+    for module in chosen:
+        for trial in try_mutants(module, TESTED[module], found.get(module), ROOT, options.most):
+            trials[module] = trial
+            write(path, trials)
+    survivors = [f"{module}: {name}" for module in chosen for name in trials[module].unexplained]
+    print("\n".join(survivors) if survivors else f"no survivor without a reason; see {path.name}")
+    return int(bool(survivors))
 
 
 if __name__ == "__main__":

@@ -274,6 +274,15 @@ def test_an_interrupt_in_the_middle_of_a_write_leaves_nothing_behind(
     assert not list(store.root.rglob("*.tmp"))
 
 
+def test_a_folder_whose_rights_forbid_writing_is_told_before_a_model_is_loaded(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # whoever runs the tests as root may write
+    with pytest.raises(StorageError, match="cannot be written"):
+        store.prepare()
+    assert store.get(KEY, PARENTS) is not None
+
+
 def _as_reader(root: Path) -> None:
     """Child process without the right to write; its exit code tells which check failed."""
     if os.geteuid() == 0:

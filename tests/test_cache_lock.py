@@ -138,6 +138,74 @@ def test_where_no_lock_can_be_had_the_work_goes_on(
         assert not (store.root / "lock.json").exists(), "nobody holds it"
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK], ids=errno.errorcode.get)
+def test_on_a_drive_without_locks_work_goes_on_and_leaves_no_lock_behind(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("artv_cli.files.lock.flock", refuse)
+    other = FrameStore(store.root, warn=print)
+    with store.lock(), other.lock(), store.reading(), other.reading():
+        assert store.get(KEY, PARENTS) is not None
+        assert not (store.root / "lock.json").exists(), "nobody holds it"
+    with pytest.raises(StorageError, match="cannot be locked"):
+        store.prune(0)
+    monkeypatch.undo()
+    with store.lock():
+        assert (store.root / "lock.json").exists(), "what is left there is no lock"
+    assert store.prune(0).files == 1
+
+
+def test_where_no_lock_can_be_had_nothing_is_removed(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: Any, **__: Any) -> Any:
+        raise PermissionError
+
+    monkeypatch.setattr(FileLock, "acquire", deny)
+    with pytest.raises(StorageError, match="cannot be locked.*nothing is removed") as caught:
+        store.prune(0)
+    assert str(store.root) in caught.value.message and "delete" in caught.value.remedy
+    assert store.get(KEY, PARENTS) is not None
+
+
+def test_where_no_lock_can_be_shared_reading_goes_on(store: FrameStore) -> None:
+    with store.reading():
+        assert not store.root.exists(), "a cache that is not there is not made either"
+    store.prepare()
+    (store.root / "readers").mkdir()
+    with store.reading(), store.reading():
+        pass
+
+
+def test_a_reader_that_is_killed_keeps_nobody_from_pruning(
+    store: FrameStore, packed: bytes
+) -> None:
+    command = [sys.executable, "-c", HOLD.replace(".lock()", ".reading()"), str(store.root)]
+    environment = os.environ | {"PYTHONPATH": str(Path(cache.__file__).parents[2])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as reader:
+        assert reader.stdout is not None and reader.stdout.readline() == "held\n"
+        with pytest.raises(CacheLocked, match="makes a film"):
+            store.prune(0)
+        reader.kill()
+    assert store.prune(0).files == 1
+
+
+def test_windows_lets_one_process_read(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artv_cli.files.lock.flock", None)
+    with store.reading():
+        with pytest.raises(CacheLocked, match="removing"), store.reading():
+            pass
+        with pytest.raises(CacheLocked, match="makes a film"):
+            store.prune(0)
+    assert store.prune(0).files == 1
+
+
 def test_a_store_that_cannot_be_listed_is_locked_all_the_same(
     store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import FRAMES, STORY, Studio
 
+from artv_cli.cache.store import FrameStore
+from artv_cli.latents import Latents
+
 
 def test_plan_counts_by_segment_and_tells_the_first_change_from_one(studio: Studio) -> None:
     studio.write()
@@ -124,7 +127,34 @@ def test_explain_traces_a_change_that_came_down_the_chain(studio: Studio) -> Non
         "frame": 10,
         "cause": 6,
         "changes": [{"part": "prompt", "before": "a cat walks", "after": "a dog walks"}],
+        "outdated_by": None,
     }
+
+
+def test_a_frame_made_from_one_that_came_out_otherwise_is_told_so_by_its_name(
+    studio: Studio,
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    store = FrameStore(Path(".artv"), warn=print)
+    first = studio.remembered()["frames"][0]["key"]
+    latents = Latents("float32", (4, 2, 4), bytes(128))
+    store.put(first, latents, studio.engine.decode(latents), {})
+    told = studio.json("plan", "story.yaml", "--explain", "8")
+    assert (told["to_render"], told["first_change"]) == (FRAMES - 1, 2)
+    assert [part["outdated_by"] for part in told["segments"]] == ["frame 1 (segment 1)"] * 2
+    assert told["explanation"] == {
+        "frame": 8, "cause": None, "changes": [],
+        "outdated_by": "frame 1 (segment 1)",
+    }  # fmt: skip
+    printed = studio.run("plan", "story.yaml", "--explain", "8").stdout
+    assert "not in the cache" not in printed
+    assert "frame 2: frame 1 (segment 1) came out otherwise" in printed
+    because = "frame 1 (segment 1), which it is made from, came out otherwise"
+    assert printed.endswith(f"it is in the cache, but {because}\n")
+    assert studio.run("plan", "story.yaml", "--explain", "1").stdout.endswith(
+        "it is in the cache\n"
+    )
 
 
 def test_explain_finds_the_cause_before_a_later_segment_that_began_alike(studio: Studio) -> None:

@@ -136,3 +136,21 @@ def test_a_wrong_example_would_be_found(example: str) -> None:
 def test_ci_runs_the_very_command_that_the_readme_gives_for_the_tests() -> None:
     command = next(line for line in readme().splitlines() if line.endswith("-m pytest"))
     assert command in (README.parent / ".ci" / "run").read_text().splitlines()
+
+
+# ---------------------------------------------------------------- the changelog
+
+
+def fixed() -> list[str]:
+    """Return the changelog's entries on bugs."""
+    text = (README.parent / "CHANGELOG.md").read_text()
+    sections = re.findall(r"^### Fixed\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    return [entry for section in sections for entry in re.split(r"^- ", section, flags=re.M)[1:]]
+
+
+@pytest.mark.parametrize("entry", fixed(), ids=lambda entry: entry[:40])
+def test_every_bug_that_was_fixed_names_a_test_that_is_there(entry: str) -> None:
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", entry)
+    assert named, "which test would notice if it came back?"
+    for file, test in named:
+        assert f"def {test}(" in (README.parent / file).read_text(), test

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from conftest import STORY, Studio
 from test_imports import MODULES
 
 from artv_cli import errors
@@ -151,7 +152,7 @@ def raised() -> list[tuple[str, ast.Call]]:
     """Return every place in the package that makes an error of the tree."""
     found = []
     for module, tree in sorted(MODULES.items()):
-        if module.startswith("evaluate") or module == "errors":
+        if module == "errors":
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and _name(node.func) in OURS:
@@ -210,6 +211,31 @@ def test_every_place_that_raises_names_the_thing_and_has_a_remedy(
         assert remedy.rstrip().endswith((".", "?", "}")), remedy
     else:
         assert TABLE[f"artv_cli.errors.{_name(node.func)}"].remedy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["story", "story.yaml", "--size", "33x16"], "33x16"),
+        (["story", "missing.yaml"], "missing.yaml"),
+        (["story", "picture.yaml"], "cat.png"),
+        (["story", "wrong.yaml"], "wrong.yaml:3:"),
+        (["export", "story.yaml", "-o", "film.gif"], "frame 1 (segment 1)"),
+        (["evaluate", "storybook", "--judge", "nowhere"], "nowhere"),
+        (["cache", "prune", "--max-size", "huge"], "huge"),
+        (["story", "story.yaml", "-o", "story.yaml/film.gif"], "story.yaml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_really_told_names_the_file_the_frame_or_the_value(
+    studio: Studio, arguments: list[str], named: str
+) -> None:
+    studio.write()
+    studio.write("segments:\n  - prompt: a cat\n    frames: none\n", "wrong.yaml")
+    studio.write(f"image: cat.png\n{STORY}", "picture.yaml")
+    result = studio.run(*arguments)
+    assert result.exit_code in (1, 2, 3, 5)
+    assert named in result.stderr and "unexpected" not in result.stderr
 
 
 def test_nothing_but_the_command_line_prints_a_traceback() -> None:

@@ -11,6 +11,7 @@ import pytest
 from sample_plans import JUMP, ROCKET, WALK, frame_keys, plan
 from standin import MODEL, SAMPLING, story
 
+from artv_cli.engine import PictureRequest
 from artv_cli.errors import UsageError
 from artv_cli.keys import frame_seed
 from artv_cli.plan import FramePlan, make_plan
@@ -189,6 +190,15 @@ def test_flags_win_over_segment_over_storyboard_over_files_over_the_model() -> N
     assert set(steps(under=under, settings=film)) == {20}
     assert steps(under=under, settings=film, segment=True) == [30] * 4 + [20] * 3
     assert set(steps(under=under, settings=film, segment=True, over=over)) == {40}
+
+
+def test_messages_call_a_target_by_what_it_is_and_count_from_one() -> None:
+    drawn = plan(WALK, ROCKET | {"anchor": "cat.png"})
+    assert drawn.frames[4].name == "frame 5 (segment 2)"
+    assert [t.name for t in drawn.targets if not t.is_shown] == ["the anchor image of segment 2"]
+    drawing = PictureRequest("f" * 64, "a cat", 0, (32, 16), (64, 64), "float32")
+    picture = replace(drawn.targets[0], drawing=drawing)
+    assert picture.name == "the picture for segment 1"
 
 
 def test_a_plan_knows_size_frame_rate_and_model() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Studio
+from filelock import FileLock
 from standin import StandInEngine
 from standin import story as make_storyboard
 
 from artv_cli import timings
 from artv_cli.cache.store import FrameStore
-from artv_cli.errors import ArtvError, ImageError, StorageError
+from artv_cli.errors import ArtvError, CacheLocked, ImageError, StorageError
 from artv_cli.export import Output
 from artv_cli.forecast import forecast
 from artv_cli.history import Change, explain_frame, past_stories, recall, remember
@@ -160,6 +162,54 @@ def test_a_damaged_frame_between_plan_and_export_is_told(
     victim.write_bytes(bytes(data))
     with pytest.raises(ArtvError, match="one was damaged"):
         export_story(request(), Output(path=Path("film.gif")), Witness())
+
+
+class Meddler(Observer):
+    """Does something while the film is being written."""
+
+    def __init__(self, meddle: Callable[[], object]) -> None:
+        self._meddle = meddle
+
+    def encoding(self, path: Path) -> None:
+        self._meddle()
+
+
+def test_what_is_exported_cannot_be_pruned_and_may_be_exported_twice_at_once(
+    studio: Studio,
+) -> None:
+    render_story(request(), Output(path=Path("film.gif")), Observer())
+
+    def meddle() -> None:
+        other = FrameStore(Path(".artv"), warn=print)
+        with pytest.raises(CacheLocked, match="another process makes a film") as caught:
+            other.prune(0)
+        assert "again" in caught.value.remedy
+        assert export_story(request(), Output(path=Path("b.gif")), Observer()).frames == 7
+
+    assert export_story(request(), Output(path=Path("a.gif")), Meddler(meddle)).frames == 7
+    assert Path("a.gif").read_bytes() == Path("b.gif").read_bytes()
+    assert FrameStore(Path(".artv"), warn=print).prune(0).files == 7
+
+
+def test_a_story_is_exported_while_another_is_rendered_and_not_while_frames_are_removed(
+    studio: Studio,
+) -> None:
+    render_story(request(), Output(path=Path("film.gif")), Observer())
+    with FrameStore(Path(".artv"), warn=print).lock():
+        assert export_story(request(), Output(path=Path("a.gif")), Observer()).frames == 7
+    with FileLock(".artv/readers"), pytest.raises(CacheLocked, match="removing frames from"):
+        export_story(request(), Output(path=Path("a.gif")), Observer())
+
+
+def test_a_film_is_done_though_the_cache_cannot_be_kept_below_its_limit(studio: Studio) -> None:
+    render_story(request(TWO[0]), Output(path=Path("old.gif")), Observer())
+    witness = Witness()
+    small = request(over=Settings(max_cache_size=1, seed=3))
+    with FrameStore(Path(".artv"), warn=print).reading():
+        assert render_story(small, Output(path=Path("new.gif")), witness).frames == 7
+    (warning,) = (said for kind, said, *_ in witness.heard if kind == "warn")
+    assert "not kept below its limit: another process makes a film" in warning
+    assert len(list(Path(".artv/frames").rglob("*.artv"))) == 4 + 7
 
 
 # ---------------------------------------------------------------- forecast and timings

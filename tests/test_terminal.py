@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -137,12 +138,42 @@ class Tmux:
         text = self._run("capture-pane", "-p", *(["-J"] if joined else []))
         return [line.rstrip() for line in text.splitlines() if line.strip()]
 
+    def painted(self) -> str:
+        """Return what the pane shows, with the escapes that colour it."""
+        return self._run("capture-pane", "-p", "-e")
+
     def end(self) -> None:
         self._run("kill-server")
 
 
+needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+
+
+@needs_tmux
+def test_in_a_narrow_tmux_without_colour_a_render_ends_in_whole_plain_lines(
+    studio: Studio,
+) -> None:
+    studio.write()
+    Path("artv.py").write_text(program(0))
+    command = ["env", "-u", "COLUMNS", "NO_COLOR=1", sys.executable, "artv.py"]
+    tmux = Tmux(36, shlex.join([*command, "story", "story.yaml"]))
+    try:
+        end = time.monotonic() + 240
+        while time.monotonic() < end and "story.mp4" not in tmux.lines():
+            time.sleep(0.2)
+        lines, joined = tmux.lines(), tmux.lines(joined=True)
+        painted = tmux.painted()
+    finally:
+        tmux.end()
+    assert lines[:3] == ["0 cached, 10 to render", "loading storybook", "writing story.mp4"]
+    assert lines[-1] == "story.mp4"
+    assert joined == lines, "a line was wrapped"
+    assert not any("left" in line for line in lines)
+    assert not re.search(r"\x1b\[(?:[34][0-8]|9[0-7]|10[0-7])", painted), "39 and 49 are none"
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+@needs_tmux
 @pytest.mark.parametrize("width", [40, 80])
 @pytest.mark.parametrize("preview", [False, True], ids=["", "preview"])
 def test_in_tmux_no_line_wraps_or_stays_behind(studio: Studio, width: int, preview: bool) -> None:

@@ -9,12 +9,14 @@ from conftest import stand_in_model, teach
 
 from artv_cli.errors import ModelError
 from artv_cli.model.folder import ModelFolder, embedded_models, find_model
-from artv_cli.storyboard import load_storyboard
+from artv_cli.starter import STARTER
+from artv_cli.story import DEFAULT_MODEL
+from artv_cli.storyboard import load_storyboard, parse_storyboard
 from artv_cli.storybook import sayings
 from artv_cli.storybook.captions import MAX_WORDS
 from artv_cli.storybook.characters import EVERYBODY
 from artv_cli.storybook.repertoire import MOTIONS
-from artv_cli.storybook.vocabulary import Vocabulary, read_vocabulary, words_of
+from artv_cli.storybook.vocabulary import Vocabulary, lost_words, read_vocabulary, words_of
 
 KNOWN_WORDS = words_of(EVERYBODY)
 
@@ -124,3 +126,10 @@ def test_the_world_has_every_word_of_the_model_that_ships_and_it_knows_the_sampl
     for file in STORIES.glob("*.yaml"):
         for segment in load_storyboard(file).segments:
             assert shipped.unknown(segment.prompt) == [] == WORLD.unknown(segment.prompt)
+
+
+def test_the_model_that_ships_knows_every_word_that_init_writes() -> None:
+    shipped = read_vocabulary(find_model(DEFAULT_MODEL))
+    assert shipped is not None
+    segments = parse_storyboard(STARTER, name="story.yaml", folder=Path()).segments
+    assert [list(lost_words([segment.prompt], shipped)) for segment in segments] == [[]] * 3

@@ -8,6 +8,7 @@
       quarantine/                files that failed a check, kept for whoever wonders why
       lock                       held by the process that renders
       lock.json                  who that is: {"host", "pid", "started"}; true only while locked
+      readers                    locked by the processes that make films of frames that are there
       stories/                   what was last rendered of each storyboard (`artv_cli.history`)
       timings.json               what a frame cost here (`artv_cli.timings`)
 
@@ -23,7 +24,8 @@ Promises, each with its test:
     one of those come back with other bits, the entry is a miss, and so are all after it.
 4.  **Locks save work, renames give correctness.** The lock keeps two processes from making the
     same frame twice; without it they still commit the same bits. The system frees it when its
-    holder dies, so a stale lock does not exist.
+    holder dies, so a stale lock does not exist. Only frames are never removed without locks: what
+    a process renders or reads stays, and where no lock can be had, all stays.
 5.  **No clocks.** Times decide what to prune first, never what is valid.
 6.  A cache that cannot be written serves all that it has.
 """
@@ -236,6 +238,13 @@ class FrameStore:
                 sweep((*self.root.glob("*.tmp"), *self.root.glob("frames/*/*.tmp")))
             yield
 
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """Keep every frame where it is, beside others who read or render.
+
+        Raises CacheLocked at once while frames are being removed.
+        """
+        return self._lock.share()
+
     def entries(self) -> Iterator[StoredFrame]:
         """Yield every file that stands where an entry may stand, in order of key."""
         for path in sorted(self.root.glob("frames/*/*.artv")):
@@ -269,9 +278,10 @@ class FrameStore:
     ) -> Pruned:
         """Remove quarantined files, then the frames used longest ago, until `max_size` bytes stay.
 
-        Keys in `keep` stay; `rank` is another order, lowest first. CacheLocked while others render.
+        Keys in `keep` stay; `rank` is another order, lowest first. Raises CacheLocked while others
+        render or read, StorageError where no lock can tell whether they do.
         """
-        with self.lock():
+        with self.lock(), self._lock.empty():
             freed = [_remove(path) for path in self.root.glob("quarantine/*") if path.is_file()]
             kept = sorted(self.entries(), key=lambda stored: (rank(stored), stored.path))
             size = sum(stored.size for stored in kept)

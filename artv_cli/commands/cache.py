@@ -109,7 +109,7 @@ def prune(
 
     artv cache prune --max-size 2GB
 
-    A story that is being rendered is never touched.
+    While a story is being rendered or exported, nothing is removed.
     """
     settings = _settings(cache)
     limit = settings.max_cache_size if max_size is None else _size(max_size)

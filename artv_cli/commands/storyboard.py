@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from artv_cli.cache.store import FrameStore
 from artv_cli.commands.options import Source, StoryOptions, TalkOptions
 from artv_cli.commands.sources import story_request
 from artv_cli.console import (
@@ -22,8 +23,9 @@ from artv_cli.console import (
 )
 from artv_cli.errors import UsageError
 from artv_cli.files.output import write_text
-from artv_cli.forecast import Forecast, SegmentForecast, forecast
+from artv_cli.forecast import Forecast, SegmentForecast, forecast, outdated_by
 from artv_cli.history import NEW_FRAME, Change, Explanation, explain_frame, recall
+from artv_cli.render import lacks
 from artv_cli.starter import STARTER
 from artv_cli.story import Story, open_store, open_story
 from artv_cli.storyboard import json_schema
@@ -56,14 +58,17 @@ def plan(
     store = open_store(request, observer)
     told = forecast(story, store)
     why = None if explain is None else _explanation(story, explain)
+    here = None if explain is None else _stored(story, store, explain)
     if talk.json:
-        extra = {} if explain is None else {"explanation": why and dataclasses.asdict(why)}
+        extra = {}
+        if here is not None:
+            outdated = {"outdated_by": here.outdated_by}
+            extra = {"explanation": why and dataclasses.asdict(why) | outdated}
         emit_json(dataclasses.asdict(told) | extra)
         return
     _print_forecast(request.storyboard.name, told)
-    if explain is not None:
-        key = story.plan.frames[explain - 1].key
-        emit_prose(_explained(why, explain, store.root, store.peek(key) is not None))
+    if explain is not None and here is not None:
+        emit_prose(_explained(why, explain, store.root, here))
 
 
 def check(file: Source, frames: StoryOptions, talk: TalkOptions) -> None:
@@ -137,13 +142,37 @@ def _why(segment: SegmentForecast) -> str:
     if segment.first_change is None:
         return ""
     parts = ", ".join(segment.changed)
-    if segment.cause is None:
+    if segment.outdated_by is not None:
+        why = f"{segment.outdated_by} came out otherwise"
+    elif segment.cause is None:
         why = "not in the cache"
     elif segment.changed == (NEW_FRAME,):
         why = "new"
     else:
         why = parts if segment.cause == segment.first_change else f"{parts} of {segment.cause}"
     return f"frame {segment.first_change}: {why}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    """Whether the cache has a frame, and which one that it is made from came out otherwise."""
+
+    is_there: bool
+    outdated_by: str | None
+
+    def __str__(self) -> str:
+        if self.outdated_by is not None:
+            return (
+                f"it is in the cache, but {self.outdated_by}, which it is made from, came out"
+                " otherwise"
+            )
+        return "it is in the cache" if self.is_there else "it is not in the cache"
+
+
+def _stored(story: Story, store: FrameStore, number: int) -> _Stored:
+    key = story.plan.frames[number - 1].key
+    origin = outdated_by(story.plan, lacks(story.plan, store), key)
+    return _Stored(store.peek(key) is not None, origin)
 
 
 def _explanation(story: Story, number: int) -> Explanation | None:
@@ -156,15 +185,14 @@ def _explanation(story: Story, number: int) -> Explanation | None:
     return None if past is None else explain_frame(story.plan, past, number)
 
 
-def _explained(why: Explanation | None, number: int, cache: Path, is_cached: bool) -> str:
-    here = "it is in the cache" if is_cached else "it is not in the cache"
+def _explained(why: Explanation | None, number: int, cache: Path, here: _Stored) -> str:
     if why is None:
         return f"frame {number}: new, since this storyboard was not rendered into {cache} before"
     if why.cause is None:
         same = "made from the same as when this storyboard was last rendered"
         return f"frame {number}: {same}; {here}"
     because = "" if why.cause == number else f" because frame {why.cause} did"
-    found = [f"  {here}: it was drawn before"] if is_cached else []
+    found = [f"  {here}: it was drawn before"] if here.is_there else []
     return "\n".join([f"frame {number} changed{because}:", *map(_change, why.changes), *found])
 
 

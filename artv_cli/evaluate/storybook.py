@@ -83,7 +83,7 @@ class Evaluation:
         if not known:
             raise UsageError(
                 f"the judge knows none of the characters of {self.model.name}",
-                "Train one for it: python -m artv_cli.evaluate.judge FOLDER --model MODEL",
+                "Train one for it: `python -m artv_cli.evaluate.judge FOLDER --model MODEL`.",
             )
         return known
 

@@ -105,7 +105,7 @@ def load_judge(folder: Path) -> TrainedJudge:
     except OSError as error:
         raise ModelError(
             f"there is no judge in {folder}: {error.strerror or error}",
-            f"Train one: python -m artv_cli.evaluate.judge {folder} --minutes 60",
+            f"Train one: `python -m artv_cli.evaluate.judge {folder} --minutes 60`.",
         ) from None
     try:
         facts = json.loads(config)

@@ -9,22 +9,28 @@ from pathlib import Path
 from artv_cli.errors import ImageError
 from artv_cli.images import InputImage, read_image
 from artv_cli.storyboard import Segment, Storyboard
-from artv_cli.storyboard_form import ANCHOR_WORDS
+from artv_cli.storyboard_form import ANCHOR_WORDS, Loc
 
 
 def image_paths(storyboard: Storyboard) -> tuple[str, ...]:
     """Return the path of every image in the storyboard, each once, as it is written there."""
-    return tuple(dict.fromkeys(_paths(storyboard)))
+    return tuple(dict.fromkeys(path for _, path in _paths(storyboard)))
 
 
 def read_images(storyboard: Storyboard) -> dict[str, InputImage]:
-    """Return the bytes of every image, by path; ImageError for all that cannot be used."""
+    """Return the bytes of every image, by path; ImageError for all that cannot be used.
+
+    Each is told with the place in the storyboard that names it first.
+    """
     images, problems = {}, []
-    for path in image_paths(storyboard):
+    places: dict[str, Loc] = {}
+    for loc, path in _paths(storyboard):
+        places.setdefault(path, loc)
+    for path, loc in places.items():
         try:
             images[path] = read_image(storyboard.folder / path, storyboard.folder)
         except ImageError as error:
-            problems.append(error)
+            problems.append(ImageError(storyboard.at(*loc) + error.message, error.remedy))
     if problems:
         *others, last = problems
         raise ImageError("\n".join([*map(str, others), last.message]), last.remedy)
@@ -46,14 +52,15 @@ def seen_from(storyboard: Storyboard, folder: Path) -> Storyboard:
     return storyboard.model_copy(update={"image": image, "segments": segments, "folder": folder})
 
 
-def _paths(storyboard: Storyboard) -> Iterator[str]:
+def _paths(storyboard: Storyboard) -> Iterator[tuple[Loc, str]]:
+    """Yield every path, with its place in the storyboard."""
     if storyboard.image is not None:
-        yield storyboard.image
-    for segment in storyboard.segments:
+        yield ("image",), storyboard.image
+    for number, segment in enumerate(storyboard.segments):
         if segment.image is not None:
-            yield segment.image
+            yield ("segments", number, "image"), segment.image
         if _is_image(segment.anchor):
-            yield str(segment.anchor)
+            yield ("segments", number, "anchor"), str(segment.anchor)
 
 
 def _with_images(segment: Segment, moved: Callable[[str], str]) -> Segment:

@@ -90,6 +90,17 @@ CLASSIFIED: Mapping[str, Mapping[str, Standing]] = {
         "steps": "in the key",
         "guidance": "in the key",
     },
+    "FrameAnchor": {  # by the key of the frame that they name
+        "segment": "in the key",
+        "frame": "in the key",
+    },
+    "Preferences": {  # of a model
+        "size": "in the key",
+        "static_noise": "in the key",  # by the fingerprint
+        "dtype": "in the key",
+        "sampling": "in the key",
+        "key_frame": "in the key",
+    },
 }
 """Whether a change of the field can change a key; a test fails on a field that is missing."""
 

@@ -153,7 +153,8 @@ def make_plan(
     """
     over, under = over or Settings(), under or Settings()
     film = merge(over, storyboard.settings, under)
-    size = _film_size(film, model)
+    is_theirs = storyboard.settings.size is not None and over.size is None
+    size = _film_size(film, model, storyboard.at("size") if is_theirs else "")
     dtype = film.dtype or model.dtype
     layout = _Layout(ground_ingredients(model.fingerprint, size, dtype), images)
     for number, segment in enumerate(storyboard.segments):
@@ -172,9 +173,8 @@ def make_plan(
     return RenderPlan(layout.in_order(), size, fps, model.fingerprint, dtype)
 
 
-def _film_size(settings: Settings, model: ModelIdentity) -> tuple[int, int]:
-    width, height = settings.size or model.size
-    step = model.size_multiple
+def _film_size(settings: Settings, model: ModelIdentity, place: str) -> tuple[int, int]:
+    (width, height), step = settings.size or model.size, model.size_multiple
     if width > 0 and height > 0 and width % step == height % step == 0:
         return width, height
     below, above = (
@@ -182,8 +182,8 @@ def _film_size(settings: Settings, model: ModelIdentity) -> tuple[int, int]:
         for extra in (0, step - 1)
     )
     raise UsageError(
-        f"size: {width}x{height} does not suit the model, whose frames are multiples of {step}"
-        " pixels wide and high",
+        f"{place}size: {width}x{height} does not suit the model, whose frames are multiples of"
+        f" {step} pixels wide and high",
         f"Use {below} or {above}." if below != above else f"Use {below}.",
     )
 

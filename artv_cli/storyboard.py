@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from operator import itemgetter
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
 from artv_cli.errors import Problem, StoryboardError
@@ -72,6 +72,13 @@ class Segment(Frozen):
     narration: Line | None = None
 
 
+@dataclass(frozen=True)
+class _Source:
+    """The document that a storyboard was read from, if any: equal ones may be written apart."""
+
+    document: Node | None = field(default=None, compare=False)
+
+
 class Storyboard(Frozen):
     """A film's recipe; images are relative to `folder`, `name` stands before its messages."""
 
@@ -81,6 +88,14 @@ class Storyboard(Frozen):
     settings: Settings = Settings()
     name: str = "storyboard"
     folder: Path = Path()
+    _source: _Source = PrivateAttr(default=_Source())
+
+    def at(self, *loc: int | str) -> str:
+        """Return "name:line:column: " of a value of the file; nothing for one read from no file."""
+        if self._source.document is None:
+            return ""
+        line, column = self._source.document.find(loc)
+        return f"{self.name}:{line}:{column}: "
 
 
 def load_storyboard(path: Path) -> Storyboard:
@@ -108,7 +123,9 @@ def parse_storyboard(text: str | bytes, *, name: str, folder: Path) -> Storyboar
     problems += _problems(document, form, errors, spoiled)
     if problems:
         raise StoryboardError(name, _worth_telling(problems))
-    return _storyboard(form, name, folder)
+    storyboard = _storyboard(form, name, folder)
+    storyboard._source = _Source(document)
+    return storyboard
 
 
 def _storyboard(form: StoryboardForm, name: str, folder: Path) -> Storyboard:

@@ -45,8 +45,9 @@ def test_check_tells_of_every_image_at_once(studio: Studio) -> None:
     studio.write(f"image: cat.png\n{STORY}    anchor: dog.png\n")
     result = studio.run("check", "story.yaml")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "cat.png" in result.stderr
-    assert "dog.png is not a PNG, JPEG or WebP image.\n  Save it as one of these." in result.stderr
+    assert f"story.yaml:1:8: There is no file {studio.folder / 'cat.png'}" in result.stderr
+    told = "story.yaml:10:13: dog.png is not a PNG, JPEG or WebP image.\n  Save it as one of these."
+    assert told in result.stderr
 
 
 def test_plan_of_a_finished_story_has_nothing_to_say_about_changes(studio: Studio) -> None:

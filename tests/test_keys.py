@@ -17,15 +17,16 @@ from standin import MODEL, SAMPLING
 from artv_cli import keys
 from artv_cli.key_frames import KeyFrameModel
 from artv_cli.keys import CLASSIFIED, key_of, request_of
+from artv_cli.model.folder import Preferences
 from artv_cli.model.text_to_image import TextToImageFolder
 from artv_cli.plan import make_plan
 from artv_cli.setting_tables import GuidanceSettings, KeyFrameSettings
 from artv_cli.settings import Guidance, Sampling, Settings
-from artv_cli.storyboard import Segment, Storyboard
+from artv_cli.storyboard import FrameAnchor, Segment, Storyboard
 
 
 def test_every_field_is_classified_as_in_the_key_or_not() -> None:
-    for model in (Storyboard, Segment, Settings):
+    for model in (Storyboard, Segment, Settings, FrameAnchor, Preferences):
         assert set(CLASSIFIED[model.__name__]) == set(model.model_fields), model.__name__
     assert set(CLASSIFIED["KeyFrame"]) == set(KeyFrameSettings.model_fields)
     assert set(CLASSIFIED["Guidance"]) == set(GuidanceSettings.model_fields)
@@ -35,6 +36,7 @@ def test_every_field_is_classified_as_in_the_key_or_not() -> None:
 
 
 PAINTER = TextToImageFolder("painter", Path("painter"), "e" * 64, networks={}, side=64)
+FIRST_FRAME = {"segment": 1, "frame": 1}
 BOARD: dict[str, Any] = {"segments": [WALK, ROCKET], "image": "cat.png"}
 FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
     "Storyboard": {
@@ -92,7 +94,12 @@ FIELD_EDITS: dict[str, dict[str, dict[str, Any]]] = {
             "model": "two", "revision": "v2", "variant": "fp16", "steps": 9, "guidance": 1,
         }.items()
     },
+    "FrameAnchor": {
+        name: BOARD | {"segments": [WALK, ROCKET | {"anchor": FIRST_FRAME | {name: 2}}]}
+        for name in ("segment", "frame")
+    },
 }  # fmt: skip
+ANCHORED = BOARD | {"segments": [WALK, ROCKET | {"anchor": FIRST_FRAME}]}
 PAINTED = BOARD | {"settings": {"key_frame": {"model": "one"}}}
 
 
@@ -103,8 +110,11 @@ def test_a_field_changes_a_key_if_and_only_if_it_is_classified_so() -> None:
         drawn = {1: KeyFrameModel(PAINTER, asked)} if asked else {}
         return [f.key for f in make_plan(storyboard, MODEL, IMAGES, key_frames=drawn).frames]
 
+    bases = {"KeyFrame": PAINTED, "FrameAnchor": ANCHORED}
     for record, fields in CLASSIFIED.items():
-        base = board_keys(PAINTED if record == "KeyFrame" else BOARD)
+        if record == "Preferences":
+            continue  # its own test: a model's, and no storyboard's
+        base = board_keys(bases.get(record, BOARD))
         for name, standing in fields.items():
             if (record, name) == ("Segment", "frames"):
                 continue  # its own test: the frames that stay keep their keys

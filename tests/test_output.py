@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -137,3 +138,18 @@ def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "whole")
     assert not dead.exists()
     assert alive.exists() and elsewhere.exists() and another.exists()
+
+
+def test_what_was_begun_under_a_process_id_that_is_anothers_now_is_swept_by_its_age(
+    tmp_path: Path,
+) -> None:
+    host, two_days_ago = socket.gethostname()[:60], time.time() - 2 * 86_400
+    parts = [tmp_path / f".a.txt.{host}-{os.getpid()}-{name}.part" for name in "xy"]
+    for part in parts:
+        part.mkdir()
+        (part / "output.txt").write_text("half")
+        os.utime(part, (two_days_ago,) * 2)
+    old, written_to = parts
+    os.utime(old / "output.txt", (two_days_ago,) * 2)
+    write_text(tmp_path / "a.txt", "whole")
+    assert not old.exists() and written_to.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from artv_cli.errors import UsageError
 from artv_cli.keys import frame_seed
 from artv_cli.plan import FramePlan, make_plan
 from artv_cli.settings import Settings
+from artv_cli.storyboard import parse_storyboard
 
 
 def test_frames_follow_the_paper_two_references_and_the_first_frame_as_anchor() -> None:
@@ -214,3 +216,12 @@ def test_a_size_that_the_model_cannot_make_is_refused_with_the_nearest_ones() ->
     with pytest.raises(UsageError, match="100x64 does not suit the model") as caught:
         plan(WALK, settings={"size": (100, 64)})
     assert caught.value.remedy == "Use 96x64 or 104x64."
+
+
+def test_a_size_is_refused_where_the_storyboard_says_it_unless_a_flag_did() -> None:
+    text = "seed: 1\nsize: 100x64\nsegments:\n- prompt: a cat\n  frames: 1\n"
+    board = parse_storyboard(text, name="cat.yaml", folder=Path())
+    with pytest.raises(UsageError, match="^cat.yaml:2:7: size: 100x64 does not suit"):
+        make_plan(board, MODEL, {})
+    with pytest.raises(UsageError, match="^size: 9x8 does not suit"):
+        make_plan(board, MODEL, {}, over=Settings(size=(9, 8)))

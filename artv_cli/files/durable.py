@@ -85,11 +85,22 @@ def is_alive(process: int) -> bool:
     return True
 
 
+def is_abandoned(path: Path, process: int | None) -> bool:
+    """Tell whether nobody writes a temporary file or folder any more.
+
+    `process` began it, on this machine; None where that is not known.
+    """
+    if process is not None and not is_alive(process):
+        return True
+    # A process may have the id of a dead one by now, and one of another machine cannot be asked:
+    # then the age tells, of what was written last. A write takes moments.
+    newest = max(written.stat().st_mtime for written in (path, *path.rglob("*")))
+    return time.time() - newest > _DAY
+
+
 def _is_dead(temporary: Path) -> bool:
     """Tell whether nobody writes a temporary file any more, by the process that its name gives."""
     match temporary.name.removesuffix(".tmp").split(".", 3):
         case [_, _, process, host] if host == HOST and process.isdecimal():
-            if not is_alive(int(process)):
-                return True
-    # Of other machines only the age tells: a write takes moments.
-    return time.time() - temporary.stat().st_mtime > _DAY
+            return is_abandoned(temporary, int(process))
+    return is_abandoned(temporary, None)

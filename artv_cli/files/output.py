@@ -11,11 +11,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from artv_cli.errors import StorageError, UsageError
-from artv_cli.files.durable import HOST, NO_SPACE, is_alive, sync_folder
+from artv_cli.files.durable import HOST, NO_SPACE, is_abandoned, sync_folder
 
 
 @contextmanager
@@ -111,8 +111,9 @@ def _sweep(path: Path) -> None:
     for entry in path.parent.iterdir():
         if entry.name.startswith(prefix) and entry.name.endswith(".part"):
             pid = entry.name[len(prefix) :].partition("-")[0]
-            if pid.isdecimal() and not is_alive(int(pid)):
-                shutil.rmtree(entry, ignore_errors=True)
+            with suppress(OSError):  # another writer sweeps as well
+                if pid.isdecimal() and is_abandoned(entry, int(pid)):
+                    shutil.rmtree(entry, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import signal
 import socket
 import struct
 import zlib
@@ -18,11 +18,15 @@ from PIL import Image
 
 from artv_cli.errors import ImageError
 from artv_cli.images import read_image, to_pixels
+from benchmarks.trust.limits import limited
 from benchmarks.trust.proof import Check, expect, randoms
 
 KINDS = ("PNG", "JPEG", "WEBP")
 SIZE = (8, 8)
-_PATIENCE = 10  # seconds until a read counts as hanging
+MAX_SECONDS = 10.0  # of processor time
+MAX_MEGABYTES = 1000  # the largest picture that is let in takes 160 as RGBA, and is laid over white
+_FRAMES = 100  # of an animation: the first alone is wanted
+_UNFOLDED = 60_000_000  # bytes of what a few kilobytes of a chunk unfold to
 
 
 def images(seed: int, folder: Path) -> Iterator[Check]:
@@ -34,8 +38,10 @@ def images(seed: int, folder: Path) -> Iterator[Check]:
         yield partial(_is_refused, bomb(width, height))
     for kind in ("GIF", "BMP", "TIFF", "PPM", "ICO"):
         yield partial(_is_refused, picture(kind))
-    for rng in randoms(seed):
-        yield partial(_is_read_or_refused, rng)
+    for make in BOMBS:
+        yield partial(_is_bounded, make)
+    for number, rng in enumerate(randoms(seed)):
+        yield partial(_is_cut_off if number % 4 == 0 else _is_read_or_refused, rng)
 
 
 def _is_trap(name: str, secret: Path, folder: Path) -> None:
@@ -56,18 +62,45 @@ def _is_read_or_refused(rng: Random, folder: Path) -> None:
     _said_of(path, folder)
 
 
-def _said_of(path: Path, inside: Path) -> str:
+def _is_cut_off(rng: Random, folder: Path) -> None:
+    """A picture of which any part is missing is refused, or what came out is all that it shows."""
+    kind = rng.choice(KINDS)
+    whole, path = picture(kind), folder / "a"
+    cut = rng.randrange(len(whole))
+    path.write_bytes(whole[:cut])
+    if not _said_of(path, folder):
+        pixels = to_pixels(read_image(path, folder), SIZE)
+        path.write_bytes(whole)
+        is_whole = np.array_equal(pixels, to_pixels(read_image(path, folder), SIZE))
+        expect(is_whole, f"{kind} cut to {cut} of {len(whole)} bytes: read, and part is missing")
+
+
+def _is_bounded(make: Callable[[], bytes], folder: Path) -> None:
+    path = folder / "a.png"
+    path.write_bytes(make())
+    _said_of(path, folder, megabytes=_UNFOLDED / 2e6)
+
+
+def _said_of(path: Path, inside: Path, megabytes: float = MAX_MEGABYTES) -> str:
     """Return the sentence by which an image is refused, empty if it is read."""
-    signal.alarm(_PATIENCE)  # ends the run, which names the check that hangs
-    try:
-        pixels = to_pixels(read_image(path, inside), SIZE)
-    except ImageError as error:
-        expect("\n" not in error.message and error.message, f"no one sentence: {error.message!r}")
-        return error.message
-    finally:
-        signal.alarm(0)
+    told = f"{path!s:.80} {_beginning(path)!r}"
+    with limited(told, seconds=MAX_SECONDS, megabytes=megabytes):
+        try:
+            pixels = to_pixels(read_image(path, inside), SIZE)
+        except ImageError as error:
+            is_one = error.message and "\n" not in error.message
+            expect(is_one, f"no one sentence: {error.message!r}")
+            return error.message
     expect(pixels.shape == (*SIZE, 3) and pixels.dtype == np.uint8, f"{pixels.shape} came out")
     return ""
+
+
+def _beginning(path: Path) -> bytes:
+    """Return the first bytes of a plain file, for a person to know it by."""
+    try:
+        return path.read_bytes()[:200] if path.is_file() else b""
+    except (OSError, ValueError):
+        return b""
 
 
 def mutated(rng: Random) -> bytes:
@@ -111,12 +144,35 @@ def picture(kind: str) -> bytes:
 
 def bomb(width: int, height: int) -> bytes:
     """Return a PNG of a few bytes that claims to be `width` by `height`."""
+    return _png(width, height)
+
+
+def folded(name: bytes, head: bytes) -> bytes:
+    """Return a small PNG with a chunk that unfolds from kilobytes to _UNFOLDED behind its head."""
+    return _png(1, 1, (name, head + _blanks()))
+
+
+@functools.cache
+def _blanks() -> bytes:
+    return zlib.compress(b" " * _UNFOLDED, 1)
+
+
+def _png(width: int, height: int, *more: tuple[bytes, bytes]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    body = (b"IDAT", zlib.compress(bytes(1000)))
+    chunks = ((b"IHDR", header), *more, body, (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks
     )
+
+
+def many_frames(kind: str) -> bytes:
+    """Return an animation of a few kilobytes whose frames together are ninety megabytes."""
+    first, *rest = (Image.new("RGB", (640, 480), (number, 0, 0)) for number in range(_FRAMES))
+    buffer = BytesIO()
+    first.save(buffer, kind, save_all=True, append_images=rest)
+    return buffer.getvalue()
 
 
 def _link(target: str | None) -> Callable[[Path, Path], Path]:
@@ -149,6 +205,13 @@ def _linked_folder(story: Path, secret: Path) -> Path:
     return story / "up" / secret.name
 
 
+BOMBS: tuple[Callable[[], bytes], ...] = (
+    partial(folded, b"zTXt", b"k\0\0"),
+    partial(folded, b"iTXt", b"k\0\1\0\0\0"),
+    partial(folded, b"iCCP", b"k\0\0"),
+    partial(many_frames, "PNG"),
+    partial(many_frames, "WEBP"),
+)
 TRAPS: dict[str, Callable[[Path, Path], Path]] = {
     "dots out of the folder": lambda story, secret: Path(os.path.relpath(secret, story)),
     "dots through the folder": lambda story, secret: story / os.path.relpath(secret, story),

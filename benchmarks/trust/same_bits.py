@@ -57,8 +57,8 @@ def _twice(_: Random, home: Path) -> StoryReport:
 
 def _with_years_set_back(rng: Random, home: Path) -> StoryReport:
     _begin(home, rng.randrange(FRAMES))
-    for path in home.rglob("*.artv"):
-        os.utime(path, (time.time() + rng.randrange(_TEN_YEARS),) * 2)
+    for path in home.rglob("*"):  # dates of files and folders, of years past and of years to come
+        os.utime(path, (time.time() + rng.randint(-_TEN_YEARS, _TEN_YEARS),) * 2)
     now, clock = time.time(), time.time
     with mock.patch.object(time, "time", lambda: clock() - _TEN_YEARS):
         expect(time.time() < now, "the clock goes on")

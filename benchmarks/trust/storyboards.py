@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import resource
-import signal
-import time
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
-from types import FrameType
 
-from artv_cli.errors import StoryboardError
-from artv_cli.storyboard import parse_storyboard
+from sample_storyboards import EVERYTHING
+from standin import MODEL
+
+from artv_cli.errors import StoryboardError, UsageError
+from artv_cli.image_paths import image_paths, read_images
+from artv_cli.plan import make_plan
+from artv_cli.storyboard import Storyboard, parse_storyboard
 from artv_cli.yaml_source import MAX_BYTES
+from benchmarks.trust.limits import limited
 from benchmarks.trust.proof import Check, expect, randoms
 
 MAX_SECONDS = 1.0  # of processor time: a busy machine is no fault of the parser's
-MAX_KILOBYTES = 500_000
+MAX_MEGABYTES = 500
+NAME = "x.yaml"
+_PLACE = re.compile(re.escape(NAME) + r":[0-9]+:[0-9]+: ")
+_MOST_FRAMES = 100  # of a story that is laid out: what a frame costs is known
 
 SOUND = (
     "segments:\n- prompt: a cat walks\n  frames: 4\n",
-    """\
-title: The cat and the rocket
-model: storybook
-size: [128, 96]
-fps: 30000/1001
-seed: 7
-guidance: {text: 6.5, reference: .25, on: composed}
-strict: yes
-image: cat.png
-segments:
-  - prompt: a cat walks right across a meadow
-    duration: 2s
-  - prompt: the cat jumps
-    frames: 16
-    anchor: previous
-  - prompt: a rocket flies up at night
-    frames: 24
-    start: cut
-    image: rocket.png
-    seed: 11
-    fade: 4
-    narration: And then, one night…
-    anchor: {segment: 1, frame: 3}
-""",
+    EVERYTHING,
 )
 KEYS = (
     "title", "model", "size", "fps", "seed", "steps", "guidance", "noise_level", "strict", "image",
@@ -75,18 +58,33 @@ def storyboards(seed: int, _: Path) -> Iterator[Check]:
         yield partial(_is_read_or_refused, rng, family)
 
 
-def _is_read_or_refused(rng: Random, family: Callable[[Random], str | bytes], _: Path) -> None:
+def _is_read_or_refused(rng: Random, family: Callable[[Random], str | bytes], home: Path) -> None:
     source = family(rng)
     data = source if isinstance(source, bytes) else source.encode(errors="surrogatepass")
-    started, before = time.process_time(), _peak()
-    with _limited_time():
+    told = f"{family.__name__}: {data[:200]!r}"
+    with limited(told, seconds=MAX_SECONDS, megabytes=MAX_MEGABYTES):
         try:
-            parse_storyboard(source, name="x.yaml", folder=Path())
+            board = parse_storyboard(source, name=NAME, folder=home)
         except StoryboardError as error:
             _expect_places(error, data)
-    seconds, grown = time.process_time() - started, _peak() - before
-    expect(seconds < MAX_SECONDS, f"{family.__name__}: {seconds:.1f} s for {data[:200]!r}")
-    expect(grown < MAX_KILOBYTES, f"{family.__name__}: {grown} kB for {data[:200]!r}")
+            return
+        for stage in (read_images, _lay_out):
+            try:
+                stage(board)
+            except UsageError as error:
+                _expect_place(error, told)
+
+
+def _lay_out(board: Storyboard) -> None:
+    if sum(segment.frames for segment in board.segments) <= _MOST_FRAMES:
+        make_plan(board, MODEL, dict.fromkeys(image_paths(board), "0" * 64))
+
+
+def _expect_place(error: UsageError, told: str) -> None:
+    """Each sentence of what is found out after reading has a place; its remedy is indented."""
+    for line in error.message.splitlines():
+        is_told = line.startswith("  ") or _PLACE.match(line)
+        expect(is_told and line.isprintable(), f"{line!r} has no place: {told}")
 
 
 def _expect_places(error: StoryboardError, data: bytes) -> None:
@@ -98,26 +96,6 @@ def _expect_places(error: StoryboardError, data: bytes) -> None:
         expect(stands, f"{problem} stands nowhere in {data[:200]!r}")
         expect(problem.message.strip(), f"nothing is said of {data[:200]!r}")
         expect(problem.message.isprintable(), f"{problem.message!r} cannot be shown")
-
-
-class _limited_time:
-    """Stops what takes much longer than it may, so that a hang is told like any other fault."""
-
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGVTALRM, self._stop)
-        signal.setitimer(signal.ITIMER_VIRTUAL, 10 * MAX_SECONDS)
-
-    def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, self._before)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"more than {10 * MAX_SECONDS:g} s")
-
-
-def _peak() -> int:
-    """Return the most memory that this process has ever held, in kilobytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def of_the_grammar(rng: Random) -> str:

@@ -1,11 +1,11 @@
-"""Concurrent writers: two to eight processes on one story, with and without its lock."""
+"""Concurrent writers: two to eight processes on one story, each with or without its lock."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,37 +14,81 @@ from random import Random
 from standin import StandInEngine
 
 from artv_cli.errors import CacheLocked
+from artv_cli.export import Output
 from artv_cli.files.durable import HOST
+from artv_cli.observer import Observer
 from artv_cli.render import render
+from artv_cli.story import render_story
 from benchmarks.trust import stories
+from benchmarks.trust.kills import Whole, undisturbed
 from benchmarks.trust.proof import Check, expect, randoms
-from benchmarks.trust.stories import PLAN, disturbances, fork, leftovers, no_picture, store_at, wait
+from benchmarks.trust.stories import (
+    PLAN,
+    disturbances,
+    fork,
+    leftovers,
+    no_picture,
+    stand_in,
+    store_at,
+    wait,
+)
+
+Work = Callable[[], object]
 
 _PATIENCE = 60  # seconds until a writer that is kept out gives up
+_TWO_DAYS = 172_800  # seconds
+_FILMS = 0.1  # of the rounds
 
 
 def writers(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield rounds: some processes render one story at once, into a cache that others left."""
-    whole = stories.digests(PLAN, folder / "whole")
+    """Yield rounds: some processes render one story at once, into a cache that others left.
+
+    Each takes the lock or not as it likes. One round in ten writes one film from several caches.
+    """
+    whole = undisturbed(folder / "whole")
     for rng in randoms(seed):
-        yield partial(_agree, rng, whole)
+        yield partial(_one_film if rng.random() < _FILMS else _one_cache, rng, whole)
 
 
-def _agree(rng: Random, whole: list[str], root: Path) -> None:
-    number, locked = rng.randint(2, 8), rng.random() < 0.5
+def _one_cache(rng: Random, whole: Whole, root: Path) -> None:
+    number = rng.randint(2, 8)
+    share = rng.choice((0.0, 0.5, 1.0))  # of the writers that take the lock
     traces = rng.choice(("none", "a stale lock", "a reused process id", "half a story"))
     _leave(traces, rng, root)
-    complaint = root.with_name(f"{root.name}.txt")
-    work = partial(_write, root, locked, whole)
-    codes = [wait(child) for child in [fork(work, complaint) for _ in range(number)]]
-    what = f"{number} writers, locks {'on' if locked else 'off'}, {traces} before"
-    expect(not any(codes), f"{what}: exit codes {codes}: {stories.told(complaint)}")
+    alive = _begin_entries(root)
+    locked = [rng.random() < share for _ in range(number)]
+    works = [partial(_render, root, own, whole.frames) for own in locked]
+    what = f"writers with locks {locked}, {traces} before"
+    _expect_success(works, root.with_name(f"{root.name}.txt"), what)
     expect(not (root / "quarantine").exists() and not disturbances(root), f"{what}: a torn entry")
-    expect(stories.digests(PLAN, root) == whole, f"{what}: other frames")
-    expect(not leftovers(root), f"{what}: something half written is left")
+    expect(tuple(stories.digests(PLAN, root)) == whole.frames, f"{what}: other frames")
+    expect(leftovers(root) == [alive.name], f"{what}: {leftovers(root)} are left")
 
 
-def _write(root: Path, locked: bool, whole: list[str]) -> None:
+def _one_film(rng: Random, whole: Whole, folder: Path) -> None:
+    """Write one film from a cache each: whoever is last, it is whole; nothing half is left."""
+    film = folder / stories.FILM
+    alive = _begin_films(film)
+    homes = [folder / str(number) for number in range(rng.randint(2, 4))]
+    works = [partial(_film, home, film) for home in homes]
+    what = f"{len(homes)} writers of one film"
+    _expect_success(works, folder.with_name(f"{folder.name}.txt"), what)
+    expect(stories.picture_digest(film) == whole.pictures, f"{what}: another film")
+    expect(leftovers(folder) == [alive.name], f"{what}: {leftovers(folder)} are left")
+
+
+def _expect_success(works: list[Work], complaint: Path, what: str) -> None:
+    codes = [wait(child) for child in [fork(work, complaint) for work in works]]
+    expect(not any(codes), f"{what}: exit codes {codes}: {stories.told(complaint)}")
+
+
+def _film(home: Path, film: Path) -> None:
+    with stand_in():
+        output = Output(path=film, overwrite=True)
+        render_story(stories.request(home), output, Observer())
+
+
+def _render(root: Path, locked: bool, whole: tuple[str, ...]) -> None:
     """Render as soon as the lock can be had; every frame read must be whole."""
     told: list[str] = []
     store = store_at(root, told)
@@ -58,7 +102,7 @@ def _write(root: Path, locked: bool, whole: list[str]) -> None:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.002)
-        frames = [f.entry.digest for f in render(PLAN, store, StandInEngine, no_picture)]
+        frames = tuple(f.entry.digest for f in render(PLAN, store, StandInEngine, no_picture))
     expect(frames == whole, "a writer ended with other frames")
     expect(not told, f"a torn read: {told}")
 
@@ -71,9 +115,47 @@ def _leave(traces: str, rng: Random, root: Path) -> None:
             next(frames)
         frames.close()
     elif traces != "none":
-        dead = fork(lambda: None)
-        wait(dead)
-        process = dead if traces == "a stale lock" else os.getppid()
+        process = _dead() if traces == "a stale lock" else os.getppid()
         (root / "lock").touch()
         tag = {"pid": process, "host": HOST, "started": "2026-01-01 00:00:00"}
         (root / "lock.json").write_text(json.dumps(tag))
+
+
+def _begin_entries(root: Path) -> Path:
+    """Leave half of three entries beside a true one; return the one that may still be written."""
+    folder = root / "frames" / PLAN.frames[0].key[:2]
+    folder.mkdir(parents=True, exist_ok=True)
+    dead, reused, alive = (
+        folder / f"{name}.0.{process}.{HOST}.tmp"
+        for name, process in (("dead", _dead()), ("reused", os.getppid()), ("alive", os.getpid()))
+    )
+    for path in (dead, reused, alive):
+        path.write_bytes(b"half")
+    _age(reused)
+    return alive
+
+
+def _begin_films(film: Path) -> Path:
+    """Leave half of three films; return the folder of the one that may still be written."""
+    name = f".{film.name}.{HOST[:60]}"
+    dead, reused, alive = (
+        film.with_name(f"{name}-{process}-x.part")
+        for process in (_dead(), os.getppid(), os.getpid())
+    )
+    for path in (dead, reused, alive):
+        path.mkdir()
+        (path / f"output{film.suffix}").write_bytes(b"half")
+    _age(reused / f"output{film.suffix}")
+    _age(reused)
+    return alive
+
+
+def _age(path: Path) -> None:
+    os.utime(path, (time.time() - _TWO_DAYS,) * 2)
+
+
+def _dead() -> int:
+    """Return the id of a process that has ended."""
+    process = fork(lambda: None)
+    wait(process)
+    return process

@@ -60,7 +60,7 @@ def prepare(
     ] = None,
     latents: Annotated[
         str | None,
-        typer.Option(help="Store latents as well, by this model's autoencoder.", metavar="MODEL"),
+        typer.Option(help="Store this model's latents as well, at its own size.", metavar="MODEL"),
     ] = None,
     shard_samples: Annotated[
         int, typer.Option(help="Clips in a shard.", metavar="N", min=1, max=100_000)

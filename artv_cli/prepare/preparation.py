@@ -170,22 +170,21 @@ class _Work:
         return told
 
     def _make_clips(self) -> None:
-        todo = [index for index in range(self._count) if not self._records.is_done(index)]
-        if not todo:
+        done = sum(map(self._records.is_done, range(self._count)))
+        if done == self._count:
             return
-        if done := self._count - len(todo):
+        if done:
             self._say(f"{done} of {self._count} videos are done already")
         maker = ClipMaker(self._records, self._cutting, self._scorer())
-        left = set(todo)
         jobs = (
             partial(maker.make, index, source)
             for index, source in enumerate(self._order.sources())
-            if index in left
+            if not self._records.is_done(index)
         )
         ticker = _Ticker(self._say)
         clips = unusable = 0
         made = side_by_side(jobs, self._order.workers, maker.stop.set)
-        for number, record in enumerate(made, start=self._count - len(todo) + 1):
+        for number, record in enumerate(made, start=done + 1):
             clips += sum(clip.is_moving for clip in record.clips)
             unusable += bool(record.trouble)
             ticker.tell(f"{number} of {self._count} videos, {clips} clips, {unusable} unreadable")

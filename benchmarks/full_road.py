@@ -143,11 +143,11 @@ class Road:
         """
         latents = ("--latents", self.out / "model", "--device", "cpu")
         self._prepare("one", [self._moving], *latents)
-        drops = "{references: 0, anchor: 0}"
         self._recipe(
-            *("overfit", "one", self.overfit_steps),
-            **{"learning_rate": 2e-3, "ema_decay": 0.99, "max_noise_level": 0, "drops": drops},
-        )
+            "overfit", "one", self.overfit_steps,
+            learning_rate=2e-3, ema_decay=0.99, max_noise_level=0,
+            drops="{references: 0, anchor: 0}",
+        )  # fmt: skip
         self._train("overfit", processes=1)  # that two agree is told already
         return self._compare("overfit", "one")
 

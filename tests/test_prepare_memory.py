@@ -13,7 +13,7 @@ from artv_cli.prepare import preparation
 from artv_cli.prepare.clips import ClipMaker
 from artv_cli.prepare.preparation import Order, prepare
 from artv_cli.prepare.records import Clip, Record
-from artv_cli.prepare.shards import Sample, shard_name
+from artv_cli.prepare.shards import Sample, shard_name, write_shard
 from artv_cli.prepare.sources import Source
 
 FEW, MANY = 256, 1280
@@ -40,7 +40,7 @@ class Gauge:
 @pytest.fixture
 def gauge(monkeypatch: pytest.MonkeyPatch) -> Gauge:
     """Measures preparations in which each video has a clip at once, which is kept."""
-    gauge, write_shard = Gauge(), preparation.write_shard
+    gauge = Gauge()
 
     def make(maker: ClipMaker, index: int, source: Source) -> Record:
         path = maker._records.clip_path(index, CLIP.start)

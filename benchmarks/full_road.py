@@ -111,7 +111,7 @@ class Road:
         lines = {
             "model": "model", "data": data, "samples": steps * self.batch_size,
             "batch_size": self.batch_size, "learning_rate": 1e-3, "precision": "fp32",
-            "log_interval": 1, "checkpoint_every": "1h", "tensorboard": "off",
+            "log_interval": 1, "checkpoint_every": "60min", "tensorboard": "off",
             "validation": "{share: 0}", "sheets": "{every: 0}", **more,
         }  # fmt: skip
         text = "".join(f"{key}: {value}\n" for key, value in lines.items())

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from tiny_base import tiny_base
 from artv_cli.media.video import probe
 from artv_cli.model.folder import EMBEDDED
 from artv_cli.prepare.preparation import Order, prepare
+from artv_cli.train.training_recipe import load_training_recipe
 from benchmarks.full_road import (
     Road,
     decibels,
@@ -71,6 +73,15 @@ def test_every_training_stays_on_the_cpu_however_many_processes_it_has(tmp_path:
         start = words.index("artv_cli") + 1
         parse(shlex.join(["artv", *words[start:]]))
         assert words[start + 1] == str(tmp_path / f"{name}.yaml")
+
+
+def test_its_recipes_load(tmp_path: Path) -> None:
+    road = Road(base=tmp_path / "base", out=tmp_path)
+    road._recipe("alone", "clips", 6)
+    road._recipe("stopped", "clips", 6, checkpoint_every="1234ms")
+    recipes = [load_training_recipe(tmp_path / f"{name}.yaml") for name in ("alone", "stopped")]
+    assert [recipe.checkpoint_every for recipe in recipes] == [3600, Fraction(1234, 1000)]
+    assert {recipe.samples for recipe in recipes} == {24}
 
 
 def test_the_road_of_the_readme_has_all_its_parts() -> None:

@@ -44,7 +44,6 @@ from artv_cli.train.shards import find_samples
 
 FPS = 8
 PROCESSES = 2
-CHECKPOINTS = 3  # of the training that is killed: a state of the full size takes 20 GB
 STILL = 20.0  # decibels of a clip that only shows its first frame
 STORY = "segments:\n  - prompt: {prompt}\n    frames: 4\nsteps: 2\n"
 BY_HEART = Sampling(  # nothing but the words was ever blank, and nothing noised
@@ -95,8 +94,7 @@ class Road:
 
     def _kill_and_resume(self) -> None:
         """Kill a training once it has a state on disk, and run the same command again."""
-        every = 1000 * seconds_taken(self.out / "alone") / CHECKPOINTS
-        self._recipe("stopped", "clips", self.steps, checkpoint_every=f"{max(1, round(every))}ms")
+        self._recipe("stopped", "clips", self.steps, checkpoint_every="1ms")
         process = subprocess.Popen(self.training_command("stopped"))
         while not (self.out / "stopped" / "state.safetensors").exists():
             if process.poll() is not None:
@@ -105,6 +103,7 @@ class Road:
         kill(process)
         if steps_seen(self.out / "stopped") >= self.steps:
             raise RuntimeError("the training was over before it could be killed")
+        self._recipe("stopped", "clips", self.steps)  # at full size a state takes 20 GB
         self._train("stopped")
 
     def _recipe(self, name: str, data: str, steps: int, **more: object) -> None:
@@ -227,17 +226,7 @@ def same_bits(one: Path, other: Path) -> bool:
 
 def steps_seen(run: Path) -> int:
     """Return the last step that a run's log tells of."""
-    return int(_last_row(run)["step"])
-
-
-def seconds_taken(run: Path) -> float:
-    """Return how long a run took, by its log."""
-    return float(_last_row(run)["seconds"])
-
-
-def _last_row(run: Path) -> dict[str, float]:
-    row: dict[str, float] = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
-    return row
+    return int(json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"])
 
 
 def decibels(frames: Sequence[Pixels], truth: Sequence[Pixels]) -> float:

@@ -8,7 +8,8 @@ them::
 The members of a sample stand side by side and share a key: `KEY.mp4` (one shot at 8 frames a
 second), `KEY.txt` (its caption), `KEY.json` (`frames` and where it comes from), and perhaps
 `KEY.latents.safetensors` (`latents` (n, c, h, w) in fp16, scaled to unit deviation); then the JSON
-says whose they are and how large, `latents: {"vae": FINGERPRINT, "shape": [c, h, w]}`.
+says whose they are and how large, `latents: {"vae": FINGERPRINT, "size": [W, H], "shape":
+[c, h, w]}`: of each frame the middle is encoded, scaled to cover W x H pixels.
 """
 
 from __future__ import annotations

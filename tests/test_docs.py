@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import typer
 
 from artv_cli.cli import app
 from artv_cli.settings import flag_settings
+from artv_cli.storyboard import parse_storyboard
+from artv_cli.train.training_recipe import TrainingRecipe, load_training_recipe
 
 README = Path(__file__).parent.parent / "README.md"
 TYPERS_OWN = {"--install-completion", "--show-completion", "--help"}
@@ -54,7 +57,7 @@ def reference() -> str:
 
 
 def examples_in_readme() -> list[str]:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", readme(), re.MULTILINE | re.DOTALL)
     lines = (line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines())
     # One block may install first: `pip install … && artv story …`
     parts = (part.strip().removeprefix(".venv/bin/") for line in lines for part in line.split("&&"))
@@ -131,6 +134,47 @@ def test_every_example_parses(example: str) -> None:
 def test_a_wrong_example_would_be_found(example: str) -> None:
     with pytest.raises(Exception, match="No such|Missing"):
         parse(example)
+
+
+def section(title: str) -> str:
+    """Return one of the README's sections of the third level."""
+    return re.split(r"^##", readme().partition(f"### {title}\n")[2], maxsplit=1, flags=re.M)[0]
+
+
+def documents(text: str) -> list[str]:
+    """Return the YAML that is printed in a text."""
+    blocks = re.findall(r"^( *)```yaml\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in blocks]
+
+
+def recipe_of(text: str, folder: Path) -> TrainingRecipe:
+    (folder / "recipe.yaml").write_text(text)
+    return load_training_recipe(folder / "recipe.yaml")
+
+
+@pytest.mark.parametrize("text", documents(readme()))
+def test_every_document_printed_in_the_readme_loads(text: str, tmp_path: Path) -> None:
+    if re.search("^data:", text, re.MULTILINE):
+        assert recipe_of(text, tmp_path).model == "my-model"
+        return
+    whole = "" if "segments:" in text else "segments: [{prompt: a cat, frames: 2}]\n"
+    assert parse_storyboard(whole + text, name="README.md", folder=tmp_path).segments
+
+
+def test_the_steps_with_one_gpu_lead_into_each_other(tmp_path: Path) -> None:
+    road = section("With one GPU, from nothing to your own model")
+    said = {
+        words[0]: words[1:] for words in map(shlex.split, re.findall(r"^ *artv (.*)", road, re.M))
+    }
+    assert list(said) == ["models", "prepare", "train", "init", "story"]
+    out = {
+        name: words[words.index("--out") + 1] for name, words in said.items() if "--out" in words
+    }
+    (recipe,) = (recipe_of(text, tmp_path) for text in documents(road))
+    assert (recipe.model, recipe.data) == (out["models"], (out["prepare"],))
+    assert said["prepare"][-2:] == ["--latents", recipe.model] and recipe.size is None
+    assert said["train"][0] == "recipe.yaml" and said["init"] == said["story"][:1]
+    assert said["story"][-2:] == ["--model", f"{out['train']}/model"]
 
 
 def test_ci_runs_the_very_command_that_the_readme_gives_for_the_tests() -> None:

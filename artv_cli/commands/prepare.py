@@ -56,11 +56,15 @@ def prepare(
     ] = None,
     keep: Annotated[
         float | None,
-        typer.Option(help="Share with the best captions that is kept.", metavar="N", max=1),
+        typer.Option(
+            help="With --clip-model: share with the best captions to keep; else 0.5.",
+            metavar="N",
+            max=1,
+        ),
     ] = None,
     latents: Annotated[
         str | None,
-        typer.Option(help="Store latents as well, by this model's autoencoder.", metavar="MODEL"),
+        typer.Option(help="Store this model's latents as well, at its own size.", metavar="MODEL"),
     ] = None,
     shard_samples: Annotated[
         int, typer.Option(help="Clips in a shard.", metavar="N", min=1, max=100_000)
@@ -74,9 +78,9 @@ def prepare(
 ) -> None:
     """Make captioned videos into shards to train on: cut into shots, scored, chosen.
 
-    artv prepare videos/ --out shards
-    artv prepare webvid.csv --videos webvid/ --out shards --clip-model openai/clip-vit-large-patch14
-    artv prepare more/*.tar --out shards --latents ./my-model
+    artv prepare videos/ --out clips
+    artv prepare webvid.csv --videos webvid/ --out clips --clip-model openai/clip-vit-large-patch14
+    artv prepare more/*.tar --out clips --latents ./my-model
 
     A stopped run goes on when the same command is run again. Videos that cannot
     be read are listed in unreadable.txt.

@@ -21,7 +21,8 @@ from artv_cli.prepare.sources import Source, UnusableSource
 FPS = 8  # PAPER.md Sec. 6
 FEWEST = 8  # frames of a clip
 CRF = 12
-EPOCH = 2  # raise it whenever the same videos come to be cut, chosen or written otherwise
+MULTIPLE = 2  # of both sides: H.264 halves its colours
+EPOCH = 3  # raise it whenever the same videos come to be cut, chosen or written otherwise
 
 
 class Stopped(Exception):
@@ -38,12 +39,11 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Cutting:
-    """How videos are cut: the shorter side in pixels, what both sides are multiples of, the most
-    frames of a clip, and the least and most motion that it may have.
+    """How videos are cut: the shorter side in pixels, the most frames of a clip, and the least and
+    most motion that it may have.
     """
 
     side: int
-    multiple: int
     longest: int
     motion: tuple[float, float]
 
@@ -78,7 +78,7 @@ class ClipMaker:
     def _clips(self, index: int, source: Source, caption: str) -> tuple[list[Clip], int]:
         cutting = self._cutting
         footage = read_footage(
-            source.path, source.span, fps=FPS, side=cutting.side, multiple=cutting.multiple
+            source.path, source.span, fps=FPS, side=cutting.side, multiple=MULTIPLE
         )
         clips, short = [], 0
         for piece in pieces(self._until_stopped(footage), cutting.longest):

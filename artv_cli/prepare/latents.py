@@ -1,25 +1,23 @@
-"""The latents of a clip, made once so that training need not make them in every epoch."""
+"""The latents of a clip, made once so that training need not make them in every epoch.
+
+They are of the very pictures that training would cut out of the clip, at the model's own size.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from artv_cli.errors import ModelError
-from artv_cli.latents import Pixels
 from artv_cli.machine import resolve_device
-from artv_cli.media.video import read_frames
-from artv_cli.model.codec import encode_images
+from artv_cli.media.excerpt import read_excerpt
 from artv_cli.model.folder import ModelFolder
 from artv_cli.model.weights import AUTOENCODERS, load_weights
+from artv_cli.train.video_clips import Encoder
 
 AT_ONCE = 8  # frames
 
@@ -29,38 +27,32 @@ class LatentEncoder:
 
     def __init__(self, folder: ModelFolder, device: str = "auto") -> None:
         """Load the autoencoder; raises ModelError where it is damaged."""
-        self._name, self._device = folder.name, resolve_device(device)
         vae: Any = load_weights(
             folder, "vae", AUTOENCODERS[folder.autoencoder], torch.float32, None
         )
-        self._vae = vae.requires_grad_(False).eval().to(self._device)
-        self._turn = Lock()
-        self.fingerprint = folder.vae_fingerprint
-        self._channels, self._downsampling = folder.latent_channels, folder.downsampling
+        vae = vae.requires_grad_(False).eval().to(resolve_device(device))
+        self._name, self._turn = folder.name, Lock()
+        self._encoder = Encoder(vae, folder.preferences.size)
+        self.facts = {
+            "vae": folder.vae_fingerprint,
+            "size": self._encoder.size,
+            "shape": self._encoder.shape,
+        }
 
-    def shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Return channels, height and width of the latents of such a film's frames."""
-        return self._channels, height // self._downsampling, width // self._downsampling
+    def encode(self, clip: Path, frames: int) -> bytes:
+        """Return a safetensors file with `latents` (n, c, h, w) float16 of a film's n frames.
 
-    def encode(self, clip: Path) -> bytes:
-        """Return a safetensors file with `latents` (n, c, h/8, w/8) float16 of a film's n frames.
-
-        They are scaled to unit deviation, as the networks consume them. Raises EncodeError if
-        the film cannot be read, ModelError if what comes out is not finite.
+        Of each the middle, scaled to cover the model's size, is encoded; latents are scaled to unit
+        deviation, as the networks consume them. Raises EncodeError if the film has not got the
+        frames, ModelError if what comes out is not finite.
         """
-        with self._turn, torch.inference_mode():
-            latents = torch.cat([self._batch(frames) for frames in _batches(read_frames(clip))])
+        span = (0, clip.stat().st_size)
+        pictures = torch.from_numpy(read_excerpt(clip, span, range(frames), self._encoder.size))
+        with self._turn:
+            batches = [self._encoder(batch).half().cpu() for batch in pictures.split(AT_ONCE)]
+        latents = torch.cat(batches)
         if not latents.isfinite().all():
             raise ModelError(
                 f"{self._name}: its autoencoder makes infinities or NaN of {clip.name}"
             )
         return safetensors.torch.save({"latents": latents.contiguous()})
-
-    def _batch(self, frames: list[Pixels]) -> Tensor:
-        images = torch.from_numpy(np.stack(frames)).to(self._device).permute(0, 3, 1, 2)
-        return encode_images(self._vae, images.float() / 127.5 - 1).half().cpu()
-
-
-def _batches(frames: Iterator[Pixels]) -> Iterator[list[Pixels]]:
-    while batch := list(islice(frames, AT_ONCE)):
-        yield batch

@@ -24,7 +24,7 @@ from artv_cli.files.output import storage_errors
 from artv_cli.media import ffmpeg
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.prepare.choice import Choice
-from artv_cli.prepare.clips import CRF, EPOCH, FEWEST, FPS, ClipMaker, Cutting, Scorer
+from artv_cli.prepare.clips import CRF, EPOCH, FEWEST, FPS, MULTIPLE, ClipMaker, Cutting, Scorer
 from artv_cli.prepare.records import Record, Records, read_object, require_same
 from artv_cli.prepare.report import KEPT, Report
 from artv_cli.prepare.shards import Encoder, Sample, index_of, shard_name, write_shard
@@ -44,7 +44,8 @@ class Order:
     """What is to be prepared, and how.
 
     `size` is the shorter side in pixels; `motion` the least and the most; `keep` the share of
-    clips with the best captions, asked for with `clip_model` alone; `latents` names an artv model.
+    clips with the best captions, asked for with `clip_model` alone; `latents` names an artv model,
+    at whose own size they are made.
     """
 
     places: tuple[Path, ...]
@@ -74,15 +75,14 @@ def prepare(order: Order, say: Say) -> dict[str, Any]:
     require_scenedetect()
     ffmpeg.run("-version")  # one failure here, rather than one for each video
     model = None if order.latents is None else find_model(order.latents)
-    multiple = 2 if model is None else model.downsampling
-    if order.size % multiple:
-        raise UsageError(f"--size {order.size} is no multiple of {multiple}.", "Round it.")
+    if order.size % MULTIPLE:
+        raise UsageError(f"--size {order.size} is no multiple of {MULTIPLE}.", "Round it.")
     identity = _identity(order, model)
     if (order.out / INDEX).exists():
         return _finished(order.out, identity)
     _require_own(order.out, order.places)
     with alone(order.out / WORK / "lock", f"Another process prepares {order.out}."):
-        return _Work(order, identity, multiple, model, say).run()
+        return _Work(order, identity, model, say).run()
 
 
 def _identity(order: Order, model: ModelFolder | None) -> dict[str, Any]:
@@ -107,9 +107,13 @@ def _identity(order: Order, model: ModelFolder | None) -> dict[str, Any]:
         "motion": list(order.motion),
         "clip_model": _clip_fingerprint(order.clip_model),
         "keep": order.keep if order.clip_model else None,
-        "latents": model and model.fingerprint,
+        "latents": model and _latents_of(model),
         "shard_samples": order.shard_samples,
     }
+
+
+def _latents_of(model: ModelFolder) -> dict[str, Any]:
+    return {"vae": model.vae_fingerprint, "size": list(model.preferences.size)}
 
 
 def _clip_fingerprint(name: str | None) -> str | None:
@@ -144,19 +148,12 @@ class _Work:
     """One order being carried out."""
 
     def __init__(
-        self,
-        order: Order,
-        identity: dict[str, Any],
-        multiple: int,
-        model: ModelFolder | None,
-        say: Say,
+        self, order: Order, identity: dict[str, Any], model: ModelFolder | None, say: Say
     ) -> None:
         self._order, self._identity, self._model, self._say = order, identity, model, say
         self._count = int(identity["videos"])
         self._records = Records(order.out / WORK)
-        self._cutting = Cutting(
-            order.size, multiple, max(1, round(order.max_seconds * FPS)), order.motion
-        )
+        self._cutting = Cutting(order.size, max(1, round(order.max_seconds * FPS)), order.motion)
 
     def run(self) -> dict[str, Any]:
         self._records.open(self._identity)
@@ -173,22 +170,21 @@ class _Work:
         return told
 
     def _make_clips(self) -> None:
-        todo = [index for index in range(self._count) if not self._records.is_done(index)]
-        if not todo:
+        done = sum(map(self._records.is_done, range(self._count)))
+        if done == self._count:
             return
-        if done := self._count - len(todo):
+        if done:
             self._say(f"{done} of {self._count} videos are done already")
         maker = ClipMaker(self._records, self._cutting, self._scorer())
-        left = set(todo)
         jobs = (
             partial(maker.make, index, source)
             for index, source in enumerate(self._order.sources())
-            if index in left
+            if not self._records.is_done(index)
         )
         ticker = _Ticker(self._say)
         clips = unusable = 0
         made = side_by_side(jobs, self._order.workers, maker.stop.set)
-        for number, record in enumerate(made, start=self._count - len(todo) + 1):
+        for number, record in enumerate(made, start=done + 1):
             clips += sum(clip.is_moving for clip in record.clips)
             unusable += bool(record.trouble)
             ticker.tell(f"{number} of {self._count} videos, {clips} clips, {unusable} unreadable")

@@ -23,16 +23,12 @@ from artv_cli.shard_format import CAPTION, FACTS, FORMAT, LATENTS, VIDEO
 
 
 class Encoder(Protocol):
-    """Makes the latents of a clip; `fingerprint` says which autoencoder does."""
+    """Makes the latents of a clip; `facts` says whose they are and how large."""
 
-    fingerprint: str
+    facts: dict[str, Any]
 
-    def shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Return channels, height and width of the latents of such a film's frames."""
-        ...
-
-    def encode(self, clip: Path) -> bytes:
-        """Return a safetensors file with the latents of a film."""
+    def encode(self, clip: Path, frames: int) -> bytes:
+        """Return a safetensors file with the latents of a film of so many frames."""
         ...
 
 
@@ -49,10 +45,6 @@ class Sample:
     def facts(self, encoder: Encoder | None) -> dict[str, Any]:
         """Return what the sample's JSON says, of its latents as well; `start` in seconds."""
         clip = self.clip
-        latents: dict[str, Any] = {}
-        if encoder is not None:
-            shape = encoder.shape(clip.width, clip.height)
-            latents = {"latents": {"vae": encoder.fingerprint, "shape": shape}}
         return {
             "source": self.source,
             "start": clip.start / FPS,
@@ -62,7 +54,7 @@ class Sample:
             "height": clip.height,
             "motion": clip.motion,
             "clip": clip.caption_score,
-            **latents,
+            **({} if encoder is None else {"latents": encoder.facts}),
         }
 
 
@@ -100,7 +92,7 @@ def _members(sample: Sample, encoder: Encoder | None) -> Iterator[tuple[str, byt
     yield CAPTION, sample.caption.encode()
     yield FACTS, json.dumps(sample.facts(encoder)).encode()
     if encoder is not None:
-        yield LATENTS, encoder.encode(sample.path)
+        yield LATENTS, encoder.encode(sample.path, sample.clip.frames)
 
 
 def index_of(shards: Sequence[tuple[Path, int]]) -> dict[str, Any]:

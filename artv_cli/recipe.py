@@ -128,7 +128,9 @@ class Recipe:
 
 def sidecar_path(output: Path) -> Path:
     """Return where the recipe of `output` stands: `film.mp4.json`, or inside a folder of frames."""
-    return output / RECIPE_FILE if output.is_dir() else output.with_name(f"{output.name}.json")
+    if os.path.isdir(output):  # not a folder either, where the name is longer than any can be
+        return output / RECIPE_FILE
+    return output.with_name(f"{output.name}.json")
 
 
 def home_of(film: Path) -> Path:

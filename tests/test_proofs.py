@@ -77,7 +77,7 @@ def test_a_parser_that_takes_memory_after_another_that_took_more(
 ) -> None:
     bytearray(b"\1" * 100_000_000)
     monkeypatch.setattr(storyboards, "MAX_MEGABYTES", 50)
-    monkeypatch.setattr(storyboards, "_expect_places", lambda *_: bytearray(b"\1" * 30_000_000))
+    monkeypatch.setattr(storyboards, "_expect_places", lambda *_: bytearray(b"\1" * 40_000_000))
     assert "MB for" in broken(storyboards.storyboards, tmp_path, 3)
 
 

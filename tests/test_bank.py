@@ -119,3 +119,13 @@ def test_a_complete_caption_never_leans_on_what_came_before(folder: Path) -> Non
         for _ in range(20):
             words = set(bank.caption(index, 7, rng, complete=True).split())
             assert not words & {"he", "she", "they", "then", "now", "back"}
+
+
+def test_a_motion_begins_after_the_first_frame_and_where_the_script_changes_it(
+    folder: Path,
+) -> None:
+    bank = Bank(folder)
+    switches = {index: bank.script(index).switch for index in range(len(bank))}
+    assert {switch < 8 for switch in switches.values()} == {True, False}
+    for index, switch in switches.items():
+        assert bank.beginnings(index) == ((1, switch) if switch < 8 else (1,))

@@ -98,6 +98,12 @@ def test_key_frames_have_neither_references_nor_anchor_and_may_be_the_first_fram
     assert {frame for _, frame in places(examples.target)} >= {0, 11}
 
 
+def test_frames_in_which_a_motion_begins_are_drawn_more_often_if_asked() -> None:
+    examples = draw(Drops(references=0, anchor=0, text=0, beginnings=0.5), count=2000)
+    first = torch.tensor([frame == 1 for _, frame in places(examples.target)])
+    assert share(first) == pytest.approx(0.5 + 0.5 / 11, abs=0.04)
+
+
 def test_captions_name_the_character_where_no_reference_shows_it() -> None:
     examples = draw(Drops(references=0.5, anchor=0, text=0))
     for caption, has_reference in zip(examples.captions, examples.has_reference, strict=True):

@@ -152,6 +152,11 @@ class Bank(Clips):
         """Return all frames of a clip, (t, c, h, w) fp16, scaled to unit deviation."""
         return self._latents[clip]
 
+    def beginnings(self, clip: int) -> tuple[int, ...]:
+        """Return the frame after the first, and the one in which the motion changes, if any."""
+        switch = self._scripts[clip].switch
+        return (1, switch) if 1 < switch < self.length(clip) else (1,)
+
     def script(self, clip: int) -> Script:
         """Return who does what, and where."""
         return self._scripts[clip]

@@ -50,6 +50,10 @@ class Clips(Protocol):
         """How many frames a clip has."""
         return len(self.latents(clip))
 
+    def beginnings(self, clip: int) -> Sequence[int]:
+        """The frames in which a motion begins: their references do not show it, words must."""
+        return (1,)
+
     def expect(self, picks: Sequence[Pick]) -> None:
         """Hear which frames will soon be loaded, so that the work on them can begin."""
         return
@@ -65,12 +69,16 @@ class Clips(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Drops:
-    """How often a condition is blank, and how far back the anchor may lie."""
+    """How often a condition is blank, and how far back the anchor may lie.
+
+    Of the other frames, a share of `beginnings` are those in which a motion begins.
+    """
 
     references: float = 0.1
     anchor: float = 0.1
     text: float = 0.1
     key_frames: float = 0.0
+    beginnings: float = 0.0
     anchor_window: int = 10
 
 
@@ -129,7 +137,10 @@ def _order(round: int, clips: int, seed: int) -> np.ndarray:
 def pick_frames(clips: Clips, clip: int, drops: Drops, rng: np.random.Generator) -> Pick:
     """Draw which frame of a clip is learned, from what, and what is left blank."""
     is_key = rng.random() < drops.key_frames
-    frame = int(rng.integers(0 if is_key else 1, clips.length(clip)))
+    if not is_key and rng.random() < drops.beginnings:
+        frame = int(rng.choice(clips.beginnings(clip)))
+    else:
+        frame = int(rng.integers(0 if is_key else 1, clips.length(clip)))
     # The first generated frame has the key frame for both references (Sec. 3.1).
     first, second = max(frame - 1, 0), max(frame - 2, 0)
     anchor = int(rng.integers(max(frame - drops.anchor_window, 0), max(frame, 1)))

@@ -5,29 +5,29 @@ STARTER = """\
 # See first what it would take:      artv plan <this file>
 # Help from your editor:             artv schema > storyboard.schema.json
 
-title: The cat and the rocket
+title: The penguin and the balloon
 seed: 7                       # another seed is another film
 fps: 8
 
 # Whatever is left out is the model's own choice:
 # model: storybook            # an embedded model, a model folder, or a hub id
 # size: [128, 128]            # width and height in pixels
-# image: cat.png              # the first frame; without it, the model draws one
+# image: penguin.png          # the first frame; without it, the model draws one
 # steps: 50                   # more is slower and finer; may stand in a segment, too
 # guidance: {text: 6.5, reference: 0.25, anchor: 0.25}
 
 segments:
-  - prompt: a cat walks right across a meadow
+  - prompt: a penguin walks right through the snow
     duration: 2s              # or frames: 16
-    narration: Once upon a time there was a cat.
+    narration: Once upon a time there was a penguin.
 
-  - prompt: a cat jumps in a meadow
+  - prompt: the penguin jumps
     duration: 2s
     # anchor: previous        # what holds the scene: previous, first, key, an image's path
 
-  - prompt: a rocket flies up at night
+  - prompt: a balloon floats up over the sea
     duration: 2s
     start: cut                # a fresh key frame, instead of going on from the last one
     fade: 4                   # its first frames dissolve from the last one before
-    narration: And one night…
+    narration: And far away…
 """

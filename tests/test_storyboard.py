@@ -363,8 +363,8 @@ def test_each_sample_is_sound_and_names_its_schema(path: Path) -> None:
     assert modeline == "# yaml-language-server: $schema=storyboard.schema.json"
 
 
-def test_the_first_sample_tells_of_a_cat_and_a_rocket() -> None:
-    board = load_storyboard(SAMPLES / "cat-and-rocket.yaml")
+def test_the_first_sample_tells_of_a_penguin_and_a_balloon() -> None:
+    board = load_storyboard(SAMPLES / "penguin-and-balloon.yaml")
     assert [segment.frames for segment in board.segments] == [16, 16, 16]
     assert [segment.start for segment in board.segments] == ["continue", "continue", "cut"]
     assert all(segment.narration for segment in board.segments)

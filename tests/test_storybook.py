@@ -22,7 +22,7 @@ from artv_cli.media.video import probe, read_frames
 from artv_cli.model.folder import EMBEDDED, embedded_models, find_model
 
 STORIES = Path(__file__).parent.parent / "storyboards"
-STORY = (STORIES / "cat-and-rocket.yaml").read_text()
+STORY = (STORIES / "penguin-and-balloon.yaml").read_text()
 NUM_KILLS = 20
 
 # Processes that have torch loaded when they begin: loading it twenty times takes minutes.
@@ -91,7 +91,7 @@ def test_a_story_killed_twenty_times_has_the_bits_of_one_never_killed(
 def test_an_edit_renders_what_it_touches_and_no_more(film: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = film
     edited = folder / "edited.yaml"
-    edited.write_text(STORY.replace("a rocket flies up at night", "a rocket flies left at night"))
+    edited.write_text(STORY.replace("a balloon floats up over the sea", "a balloon floats left over the sea"))
     assert artv("plan", edited.name, cwd=folder)["first_change"] == 33
     assert artv("story", edited.name, cwd=folder)["rendered"] == 16
 
@@ -123,8 +123,8 @@ def test_a_picture_is_animated_from_its_own_pixels(
     film: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     first = next(iter(read_frames(film[0] / film[1]["output"])))
-    Image.fromarray(first).save(tmp_path / "cat.png")
-    report = artv("animate", "cat.png", "the cat jumps", "--frames", "4", cwd=tmp_path)
+    Image.fromarray(first).save(tmp_path / "penguin.png")
+    report = artv("animate", "penguin.png", "the penguin jumps", "--frames", "4", cwd=tmp_path)
     shown = next(iter(read_frames(tmp_path / report["output"])))
     assert np.abs(shown.astype(float) - first).mean() < 12
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ArtvError, UsageError
-from artv_cli.files.output import remove, storage_errors, write_text
+from artv_cli.files.output import remove, write_text
 from artv_cli.media.probe import read_metadata
 from artv_cli.media.video import RECIPE_FILE
 from artv_cli.model.folder import ModelFolder
@@ -144,8 +144,7 @@ def home_of(film: Path) -> Path:
 
 def write_sidecar(recipe: Recipe, output: Path) -> Path:
     """Write the recipe beside a finished film and return where; raises StorageError."""
-    with storage_errors(output):
-        path = sidecar_path(output)
+    path = sidecar_path(output)
     write_text(path, recipe.to_json(indent=2) + "\n")
     return path
 

@@ -122,7 +122,7 @@ def test_a_place_that_cannot_even_be_looked_at_is_told_in_a_sentence(
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "stat", fail)
-        with pytest.raises(StorageError, match="a.mp4 cannot be written: Input/output error"):
+        with pytest.raises(StorageError, match="cannot be written: Input/output error"):
             look(tmp_path / "a.mp4")
 
 

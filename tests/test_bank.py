@@ -11,8 +11,9 @@ from diffusers import AutoencoderKL
 from artv_cli.errors import UsageError
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.characters import PLAIN
+from artv_cli.storybook.script import sample_script
 from artv_cli.storybook.world import sample_clip, world_digest
-from artv_cli.train.bank import Bank, build_bank
+from artv_cli.train.bank import SELDOM, Bank, build_bank
 from artv_cli.train.vae import VaeRecipe, build_vae
 
 
@@ -30,15 +31,24 @@ def folder(vae: AutoencoderKL, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_bank_holds_the_encoded_frames_of_its_clips(folder: Path, vae: AutoencoderKL) -> None:
     bank = Bank(folder)
-    assert len(bank) == 12
-    for index in (0, 7):
-        clip = sample_clip(30 + index, 8)
+    for index in (0, len(bank) - 1):
+        clip = sample_clip(30 if index == 0 else 41, 8)
         with torch.no_grad():
             expected = encode_images(vae, clip.frames)
         assert bank.latents(index).shape == (8, 8, 16, 16)
         assert bank.latents(index).dtype == torch.float16
         assert torch.allclose(bank.latents(index).float(), expected, atol=2e-2, rtol=2e-2)
         assert bank.script(index) == clip.script
+
+
+def test_what_is_seldom_seen_counts_twice(folder: Path) -> None:
+    bank = Bank(folder)
+    scripts = [sample_script(seed, 8) for seed in range(30, 42)]
+    counts = [2 if SELDOM & set(script.motions) else 1 for script in scripts]
+    assert set(counts) == {1, 2}
+    expected = [script for script, n in zip(scripts, counts, strict=True) for _ in range(n)]
+    assert [bank.script(index) for index in range(len(bank))] == expected
+    assert torch.equal(bank.latents(counts.index(2)), bank.latents(counts.index(2) + 1))
 
 
 def test_an_interrupted_build_goes_on_with_the_missing_shard_only(

@@ -32,6 +32,7 @@ from artv_cli.errors import UsageError
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.captions import Random, say
 from artv_cli.storybook.characters import EVERYBODY, Cast
+from artv_cli.storybook.repertoire import SURROUNDINGS, Motion
 from artv_cli.storybook.script import Script
 from artv_cli.storybook.world import sample_clip, world_digest
 from artv_cli.train.composition import composed
@@ -39,6 +40,8 @@ from artv_cli.train.examples import Clips
 from artv_cli.train.parallel import join, wait
 
 SETTINGS = "bank.json"
+SELDOM: frozenset[Motion] = SURROUNDINGS | {"up", "down", "sleep"}
+"""What the world's clips show least: the camera, the light, and what not everybody can do."""
 Report = Callable[[str], None]
 
 
@@ -132,6 +135,7 @@ def _write(file: Path, vae: AutoencoderKL, clips: Iterable[tuple[np.ndarray, Scr
 class Bank(Clips):
     """The clips of a folder that `build_bank` fills: those of its finished shards.
 
+    A clip with a motion that is `SELDOM` seen counts as two, so that a model learns that as well.
     Raises UsageError where there is none.
     """
 
@@ -140,8 +144,9 @@ class Bank(Clips):
         self._scripts: list[Script] = []
         for file in sorted(folder.glob("clips-*.safetensors")):
             for latents, script in _shard(file):
-                self._latents.append(latents)
-                self._scripts.append(script)
+                for _ in range(2 if SELDOM & set(script.motions) else 1):
+                    self._latents.append(latents)
+                    self._scripts.append(script)
         if not self._scripts:
             raise UsageError(f"{folder} holds no clips", "Build a bank there first.")
 

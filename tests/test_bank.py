@@ -1,6 +1,8 @@
 """The bank of latents: what a build writes is what a trainer reads."""
 
+import errno
 import json
+import os
 import random
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from artv_cli.errors import UsageError
+from artv_cli.errors import StorageError, UsageError
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.characters import PLAIN
 from artv_cli.storybook.script import sample_script
@@ -60,7 +62,26 @@ def test_an_interrupted_build_goes_on_with_the_missing_shard_only(
     build_bank(vae, folder, clips=12, length=8, seed=30, shard=6, report=lambda _: None)
     assert second.read_bytes() == before
     assert first.stat().st_mtime_ns == kept
-    assert not list(folder.glob("*.new"))
+    assert {file.name for file in folder.iterdir()} == {"bank.json", first.name, second.name}
+
+
+def test_a_full_disk_is_told_and_leaves_the_shards_that_are_there(
+    vae: AutoencoderKL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def build(clips: int) -> bool:
+        return build_bank(vae, tmp_path, clips, length=2, shard=1, report=lambda _: None)
+
+    assert build(1)
+    with monkeypatch.context() as broken:
+        broken.setattr("artv_cli.train.bank.save_tensors", full)
+        with pytest.raises(StorageError, match="No space left"):
+            build(2)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert build(2)
+    assert len(Bank(tmp_path)) >= 2
 
 
 def test_a_bank_of_another_length_or_vae_is_refused(folder: Path, vae: AutoencoderKL) -> None:

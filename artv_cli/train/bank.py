@@ -2,9 +2,9 @@
 
 A folder of shards, `clips-00000.safetensors` and so on. Each holds `latents` (n, t, c, h, w) in
 fp16, scaled to unit deviation, and in its header the scripts of its clips as JSON. Captions are
-not stored: the grammar says them anew each time that a frame is drawn. Shards are written under a
-temporary name and renamed, so an interrupted build goes on where it stopped, and a trainer may
-read the bank while it grows.
+not stored: the grammar says them anew each time that a frame is drawn. A shard is there whole or
+not at all, so an interrupted build goes on where it stopped, and a trainer may read the bank while
+it grows.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from artv_cli.errors import UsageError
+from artv_cli.files.output import replacing, write_text
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.captions import Random, say
 from artv_cli.storybook.characters import EVERYBODY, Cast
 from artv_cli.storybook.repertoire import SURROUNDINGS, Motion
 from artv_cli.storybook.script import Script
 from artv_cli.storybook.world import sample_clip, world_digest
+from artv_cli.train.checkpoint import save_tensors
 from artv_cli.train.composition import composed
 from artv_cli.train.examples import Clips
 from artv_cli.train.parallel import join, wait
@@ -64,7 +65,7 @@ def build_bank(
     Processes that a launcher started share the shards, and each has `workers` more that compose
     its clips. The number of clips is rounded up to whole shards, so that a bank can be enlarged
     later. Raises UsageError where `out` holds a bank of another world, cast, VAE, length, seed or
-    shard size.
+    shard size, and StorageError.
     """
     rank, size = join()
     if rank == 0:
@@ -99,9 +100,9 @@ def fingerprint(vae: AutoencoderKL) -> str:
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Write what the bank is made from, or compare it with what stands there."""
-    file = out / "bank.json"
+    file = out / SETTINGS
     if not file.exists():
-        file.write_text(json.dumps(settings))
+        write_text(file, json.dumps(settings))
         return
     there = json.loads(file.read_text())
     if different := sorted(key for key in settings if settings[key] != there.get(key)):
@@ -126,10 +127,9 @@ def _write(file: Path, vae: AutoencoderKL, clips: Iterable[tuple[np.ndarray, Scr
         with torch.autocast(frames.device.type, torch.bfloat16):
             codes.append(encode_images(vae, frames).half().cpu())
         scripts.append(asdict(script))
-    unfinished = file.with_suffix(".new")
     latents = torch.stack(codes).contiguous()
-    save_file({"latents": latents}, unfinished, metadata={"scripts": json.dumps(scripts)})
-    unfinished.replace(file)
+    with replacing(file) as part:
+        save_tensors({"latents": latents}, part, {"scripts": json.dumps(scripts)})
 
 
 class Bank(Clips):

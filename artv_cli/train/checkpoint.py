@@ -124,7 +124,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) 
     with storage_errors(path, kept):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _save(tensors, temporary, metadata)
+            save_tensors(tensors, temporary, metadata)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -134,7 +134,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) 
             raise
 
 
-def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file; raises OSError where the system refuses, safetensors' own else."""
     try:
         save_file(dict(tensors), path, metadata=metadata)
     except SafetensorError as error:

@@ -12,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -20,12 +20,18 @@ from rich.table import Table
 _ANY_WIDTH = 10_000  # columns: as good as no end
 
 
+class _ErrorConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Fall silent: a render goes on when nobody reads its notes any more."""
+        _drop(sys.stderr)
+
+
 def error_console() -> Console:
     """Return the console of standard error; nothing moves there unless it is a terminal.
 
     FORCE_COLOR asks for colour in a pipe, and Rich would move things there as well.
     """
-    return Console(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
+    return _ErrorConsole(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
 
 
 def say(message: str, style: str = "", console: Console | None = None) -> None:
@@ -66,8 +72,13 @@ def emit_prose(text: str) -> None:
 
 def drop_stdout() -> None:
     """Point standard output at nothing: whoever read it is gone, and no later write may fail."""
+    _drop(sys.stdout)
+
+
+def _drop(stream: TextIO) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
+    os.dup2(nothing, stream.fileno())
+    os.close(nothing)
 
 
 def emit_json(result: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -1,7 +1,8 @@
 """A storyboard becomes a film: storyboard -> plan -> render -> video -> report.
 
-Silent: whatever there is to say goes to an Observer. Torch-free until a frame must be drawn, so a
-film whose frames are all cached, and every export, runs without a model in memory.
+Silent: whatever there is to say goes to an Observer. Torch-free until a frame must be drawn (or a
+strict cache asks for this machine's environment), so a film whose frames are all cached, and every
+export, runs without a model in memory.
 """
 
 from __future__ import annotations

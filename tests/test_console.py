@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -44,6 +45,15 @@ def test_forced_colour_moves_nothing_in_a_pipe(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert error_console().is_terminal
     assert not error_console().is_interactive
+
+
+def test_the_work_goes_on_when_nobody_reads_its_notes_any_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    work = "from artv_cli.console import *; say('one'); say('two'); emit('film.mp4')"
+    done = subprocess.run([sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=writer)
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (0, b"film.mp4\n")
 
 
 def test_a_table_too_wide_for_a_terminal_tells_one_value_a_line(

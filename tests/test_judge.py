@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from artv_cli.errors import ModelError
+from artv_cli.errors import ModelError, UsageError
 from artv_cli.evaluate.judge import (
     REQUIRED,
     STATE,
     JudgeRecipe,
     JudgeTraining,
     accuracies,
+    main,
     train_judge,
 )
 from artv_cli.evaluate.network import STRIDE, JudgeNetwork
@@ -34,10 +36,11 @@ from artv_cli.evaluate.truth import (
     window_starts,
 )
 from artv_cli.evaluate.verdict import CONFIG, EMBEDDED_JUDGE, WEIGHTS, count_classes, load_judge
-from artv_cli.storybook.characters import PLAIN
+from artv_cli.storybook.characters import EVERYBODY, PLAIN, Cast
 from artv_cli.storybook.repertoire import SURROUNDINGS, held_out, motions
 from artv_cli.storybook.script import sample_script
 from artv_cli.storybook.world import sample_clip, world_digest
+from artv_cli.train.run_folder import alone
 
 TINY = JudgeRecipe(width=8, windows=2, clips=4, fresh=1, warmup=1)
 TOY = JudgeRecipe(width=8, windows=24, rate=1e-2, warmup=5, ema=0.8)
@@ -99,6 +102,32 @@ def test_a_resumed_training_ends_in_the_same_judge(tmp_path: Path) -> None:
         one, other = load_file(whole / file), load_file(halves / file)
         assert all(torch.equal(one[name], other[name]) for name in one)
     assert "held out: character" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "cast", "what"),
+    [(TINY, PLAIN, "cast"), (replace(TINY, rate=1e-3), EVERYBODY, "rate")],
+)
+def test_a_training_never_goes_on_from_another_ones_state(
+    tmp_path: Path, recipe: JudgeRecipe, cast: Cast, what: str
+) -> None:
+    train_judge(TINY, tmp_path, steps=1, test=1, report=lambda _: None)
+    with pytest.raises(UsageError, match=f"it began with another {what}"):
+        train_judge(recipe, tmp_path, steps=2, test=1, report=lambda _: None, cast=cast)
+
+
+def test_what_stops_a_training_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["judge", str(tmp_path / "out"), "--model", "nobody's"])
+    with pytest.raises(SystemExit, match="error: there is no model"):
+        main()
+    monkeypatch.setattr("sys.argv", ["judge", str(tmp_path / "out")])
+    with (
+        alone(tmp_path / "out"),
+        pytest.raises(SystemExit, match="error: Another process trains in"),
+    ):
+        main()
 
 
 def test_a_saved_judge_is_read_back_and_one_of_another_world_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +213,17 @@ def test_a_vae_that_was_put_there_is_taken_as_it_is(tmp_path: Path) -> None:
     before = contents(tmp_path / "vae")
     run(tmp_path)
     assert contents(tmp_path / "vae") == before
+
+
+def test_networks_never_go_on_with_latents_of_another_vae(tmp_path: Path) -> None:
+    run(tmp_path, samples=2)
+    shutil.rmtree(tmp_path / "vae")
+    build_vae(replace(TINY.vae, seed=9)).save_pretrained(tmp_path / "vae")
+    with pytest.raises(UsageError, match="another vae"):
+        run(tmp_path)
+    shutil.rmtree(tmp_path / "bank")
+    with pytest.raises(UsageError, match="it began with another autoencoder"):
+        run(tmp_path)
 
 
 def test_a_vae_is_read_from_safetensors_and_never_unpickled(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from artv_cli.errors import ArtvError
 from artv_cli.evaluate.network import JudgeNetwork
 from artv_cli.evaluate.pool import Batch, ClipPool, Examples, held_out_windows
 from artv_cli.evaluate.truth import PARTS, Part
@@ -30,7 +33,10 @@ from artv_cli.evaluate.verdict import count_classes, save_judge
 from artv_cli.model.folder import find_model
 from artv_cli.storybook.characters import EVERYBODY, Cast
 from artv_cli.storybook.vocabulary import read_vocabulary
+from artv_cli.storybook.world import world_digest
+from artv_cli.train.checkpoint import Origin
 from artv_cli.train.parallel import agree, join
+from artv_cli.train.run_folder import alone
 from artv_cli.train.training import Training
 
 Report = Callable[[str], None]
@@ -62,7 +68,11 @@ class JudgeTraining(Training[JudgeNetwork]):
     """A judge that is being trained on examples."""
 
     def __init__(
-        self, recipe: JudgeRecipe, examples: Examples, classes: Mapping[Part, int]
+        self,
+        recipe: JudgeRecipe,
+        examples: Examples,
+        classes: Mapping[Part, int],
+        origin: Origin | None = None,
     ) -> None:
         self.recipe, self.examples = recipe, examples
         torch.manual_seed(recipe.seed)
@@ -70,7 +80,7 @@ class JudgeTraining(Training[JudgeNetwork]):
         optimizer = torch.optim.AdamW(
             network.parameters(), recipe.rate, weight_decay=recipe.weight_decay
         )
-        super().__init__(network, optimizer, recipe.ema)
+        super().__init__(network, optimizer, recipe.ema, origin)
 
     def train_step(self) -> Tensor:
         """Take one step; return its loss and the accuracy of each part, (4,)."""
@@ -112,11 +122,12 @@ def train_judge(
     """Train for so many seconds, or up to a number of steps in all, and write the judge to `out`.
 
     It learns to name a `cast`. Goes on from the state that stands there; every `every` seconds both
-    are written again.
+    are written again. Raises UsageError where that state is of another recipe, world or cast.
     """
     rank, world = join()
     pool = ClipPool(recipe.windows, recipe.clips, recipe.fresh, recipe.seed, rank, world, cast)
-    training = JudgeTraining(recipe, pool, count_classes())
+    origin = {**asdict(recipe), "world": world_digest(), "cast": sorted(cast)}
+    training = JudgeTraining(recipe, pool, count_classes(), origin)
     if (out / STATE).exists():
         training.load(out / STATE)
     windows = held_out_windows(test, cast) if rank == 0 else []
@@ -166,9 +177,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--test", type=int, default=400, help="held-out windows to score it on")
     options = parser.parse_args()
-    vocabulary = read_vocabulary(find_model(options.model))
-    cast = EVERYBODY if vocabulary is None else vocabulary.cast
-    train_judge(JudgeRecipe(), options.out, 60 * options.minutes, test=options.test, cast=cast)
+    try:
+        vocabulary = read_vocabulary(find_model(options.model))
+        cast = EVERYBODY if vocabulary is None else vocabulary.cast
+        with alone(options.out) if join()[0] == 0 else nullcontext():
+            seconds = 60 * options.minutes
+            train_judge(JudgeRecipe(), options.out, seconds, test=options.test, cast=cast)
+    except ArtvError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

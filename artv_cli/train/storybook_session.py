@@ -158,7 +158,8 @@ class StorybookSession:
     # ---------------------------------------------------------------- the networks
 
     def _trainer(self) -> Trainer:
-        learner = self._learner(self._load_vae().config.latent_channels)
+        vae = self._load_vae()
+        learner = self._learner(vae.config.latent_channels)
         if self.preset.compiled:
             for network in (learner.networks.dynamic, learner.networks.mask):
                 network.compile()
@@ -169,6 +170,7 @@ class StorybookSession:
             self.recipe,
             self.out / NETWORKS,
             self.accelerator,
+            origin={"autoencoder": bank.fingerprint(vae)},
         )
 
     def _learner(self, latent_channels: int) -> Learner:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
+from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.parallel import average_gradients
 
@@ -20,11 +20,17 @@ class Training(Generic[M]):
     """What every step changes, and what a stopped training goes on from.
 
     `ema` is the decay of the averaged weights; `elapsed` the seconds that were spent, all runs
-    together.
+    together; `origin` is what a state must share to be gone on with.
     """
 
-    def __init__(self, module: M, optimizer: torch.optim.AdamW, ema: float) -> None:
-        self.module, self.optimizer = module, optimizer
+    def __init__(
+        self,
+        module: M,
+        optimizer: torch.optim.AdamW,
+        ema: float,
+        origin: Origin | None = None,
+    ) -> None:
+        self.module, self.optimizer, self.origin = module, optimizer, origin
         self.average = WeightAverage(module, ema)
         self.step = 0
         self.elapsed = 0.0
@@ -50,9 +56,17 @@ class Training(Generic[M]):
     def save(self, file: Path) -> None:
         """Write the whole state, so that training can go on from it."""
         save_checkpoint(
-            file, self.module, self.average, self.optimizer, self.step, elapsed=self.elapsed
+            file,
+            self.module,
+            self.average,
+            self.optimizer,
+            self.step,
+            elapsed=self.elapsed,
+            origin=self.origin,
         )
 
     def load(self, file: Path) -> None:
-        """Take up the state that `save` wrote for the same recipe."""
-        self.step, self.elapsed = load_checkpoint(file, self.module, self.average, self.optimizer)
+        """Take up the state that `save` wrote; raises UsageError where its origin is another."""
+        self.step, self.elapsed = load_checkpoint(
+            file, self.module, self.average, self.optimizer, self.origin
+        )

@@ -1,6 +1,6 @@
 """What each of the paper's ideas is worth, tested by leaving it out (Fig. 8 to 11).
 
-    artv train storybook
+    artv train storybook --preset cpu
     python -m benchmarks.ablations --samples 20000 --segments 40
 
 Every variant starts from the same model and is trained on the same examples of the same bank with

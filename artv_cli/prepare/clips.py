@@ -18,7 +18,7 @@ from artv_cli.prepare.records import Clip, Record, Records
 from artv_cli.prepare.shots import Piece, pieces
 from artv_cli.prepare.sources import Source, UnusableSource
 
-FPS = 8  # PAPER.md Sec. 6
+FPS = 8  # as the paper trains
 FEWEST = 8  # frames of a clip
 CRF = 12
 MULTIPLE = 2  # of both sides: H.264 halves its colours

@@ -46,7 +46,7 @@ PREFERENCES = Preferences(
     key_frame=Sampling(
         sampler="dpmpp_2s_ancestral",
         steps=20,
-        guidance=Guidance(text=1.25, reference=0.0, anchor=0.0, on="dynamic"),
+        guidance=Guidance(text=2.0, reference=0.0, anchor=0.0, on="dynamic"),
         noise_level=300,
     ),
 )

@@ -13,6 +13,7 @@ import platformdirs
 from pydantic import ValidationError
 
 from artv_cli.errors import UsageError
+from artv_cli.model.repository import is_hub_id
 from artv_cli.recipe import SETTINGS_OF_A_FILM, home_of, read_recipe
 from artv_cli.settings import Settings, environment_settings, file_settings, merge
 from artv_cli.story import StoryRequest
@@ -107,6 +108,8 @@ def _film_request(path: Path, over: Settings) -> StoryRequest:
             f"It was made by artv {recipe.version}: render it with that version.",
         ) from None
     complete = merge(storyboard.settings, film)
+    if not is_hub_id(recipe.model):  # films from before such a revision was refused may hold one
+        complete = complete.model_copy(update={"revision": None})
     request = _request(storyboard.model_copy(update={"settings": complete}), home, over)
     under = request.under.model_copy(update=dict.fromkeys(SETTINGS_OF_A_FILM))
     return replace(request, under=under, precedent=precedent)

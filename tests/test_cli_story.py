@@ -293,6 +293,18 @@ def test_animate_takes_a_link_to_a_picture_in_another_folder(studio: Studio) -> 
     assert refused.exit_code == 2 and "outside the storyboard's folder" in refused.stderr
 
 
+def test_animate_obeys_the_current_folder_and_not_the_pictures(studio: Studio) -> None:
+    (studio.folder / "pictures").mkdir()
+    picture = studio.folder / "pictures" / "cat.png"
+    Image.fromarray(np.full((16, 32, 3), 90, np.uint8)).save(picture)
+    (studio.folder / "link.png").symlink_to(picture)
+    Path("pictures/artv.toml").write_text("size = [64, 16]\n")
+    Path("artv.toml").write_text("size = [16, 16]\n")
+    for image in ("pictures/cat.png", "link.png"):
+        studio.json("animate", image, "a cat", "--frames", "1", "-o", f"{Path(image).stem}.gif")
+        assert probe(Path(f"{Path(image).stem}.gif")).size == (16, 16)
+
+
 def test_animate_begins_with_the_picture(studio: Studio) -> None:
     Image.fromarray(np.full((16, 32, 3), 90, np.uint8)).save(studio.folder / "cat.png")
     report = studio.json("animate", "cat.png", "the cat jumps", "--frames", "3")

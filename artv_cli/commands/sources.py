@@ -43,9 +43,10 @@ def story_request(file: str, over: Settings) -> StoryRequest:
 def clip_request(
     prompt: str, frames: int, over: Settings, image: Path | None = None
 ) -> StoryRequest:
-    """Return the request for one segment, kept in the current folder; UsageError for bad words.
+    """Return the request for one segment; UsageError for bad words.
 
-    The image may be a link into another folder, as one that a storyboard names may not.
+    The current folder keeps its frames and holds its settings, wherever the image is. The image
+    may be a link into another folder, as one that a storyboard names may not.
     """
     named = image
     if image is not None and os.path.islink(image):
@@ -92,7 +93,7 @@ def config_files(folder: Path) -> tuple[Path, Path]:
 
 
 def _request(storyboard: Storyboard, home: Path, over: Settings) -> StoryRequest:
-    under = merge(*surroundings(storyboard.folder).values())
+    under = merge(*surroundings(home).values())
     return StoryRequest(storyboard=storyboard, home=home, over=over, under=under)
 
 

@@ -17,7 +17,7 @@ from artv_cli.model.repository import is_hub_id
 from artv_cli.recipe import SETTINGS_OF_A_FILM, home_of, read_recipe
 from artv_cli.settings import Settings, environment_settings, file_settings, merge
 from artv_cli.story import StoryRequest
-from artv_cli.storyboard import Segment, Storyboard, load_storyboard, parse_storyboard
+from artv_cli.storyboard import PIPED, Segment, Storyboard, load_storyboard, parse_storyboard
 from artv_cli.wording import sentence
 from artv_cli.yaml_source import MAX_BYTES
 
@@ -33,7 +33,7 @@ def story_request(file: str, over: Settings) -> StoryRequest:
     """
     if file == STDIN:
         text = sys.stdin.buffer.read(MAX_BYTES + 1)
-        return _request(parse_storyboard(text, name="<stdin>", folder=Path()), Path(), over)
+        return _request(parse_storyboard(text, name=PIPED, folder=Path()), Path(), over)
     path = Path(file)
     if os.path.isdir(path) or path.suffix.lower() in _FILMS:
         return _film_request(path, over)
@@ -55,7 +55,7 @@ def clip_request(
         storyboard = Storyboard(
             segments=(Segment(prompt=prompt, frames=frames),),
             image=None if image is None else image.name,
-            name=prompt if named is None else str(named),
+            name=prompt if named is None else f"{named}: {prompt}",
             folder=Path() if image is None else image.parent,
         )
     except ValidationError as error:

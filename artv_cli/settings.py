@@ -182,16 +182,17 @@ def sampling(settings: Settings, default: Sampling) -> Sampling:
 def flag_settings(**flags: object) -> Settings:
     """Return settings from command-line values, None meaning not given.
 
-    `guidance` may be one number, the text scale, or "text=6.5,reference=0.25,on=composed";
-    `key_frame_model` names the model of `key_frame`. UsageError names the flag, such as
-    `--noise-level`.
+    `guidance` may be one number, the text scale, or "text=6.5,reference=0.25,on=composed", or hold
+    what flags such as `--guidance-anchor` say; `key_frame_model` names the model of `key_frame`.
+    UsageError names the flag.
     """
+    joint = "-"  # --guidance-anchor; of a pair it is --guidance: anchor
     said = {name: value for name, value in flags.items() if value is not None}
     if "key_frame_model" in said:
         said["key_frame"] = {"model": said.pop("key_frame_model")}
     if isinstance(said.get("guidance"), str | int | float):
-        said["guidance"] = _guidance(str(said["guidance"]))
-    return _settings(said, _flag)
+        said["guidance"], joint = _guidance(str(said["guidance"])), ": "
+    return _settings(said, lambda name: _flag(name.replace("guidance.", f"guidance{joint}")))
 
 
 def environment_settings(environ: Mapping[str, str]) -> Settings:
@@ -271,7 +272,7 @@ def _nested(said: Mapping[str, object]) -> dict[str, object]:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("key_frame.", "key_frame_").replace("_", "-").replace(".", ": ")
+    return "--" + name.replace(".", "-").replace("_", "-")
 
 
 def _guidance(text: str) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """What was last rendered of each storyboard, so that a plan can say what has changed since.
 
-One JSON file per storyboard in the cache, `stories/<name>-<digest of its place>.json`: for each
-frame its key and the ingredients that the key was made from, those that all frames share once. It
-explains and lists; nothing that decides what is reused reads it.
+One JSON file per storyboard or clip in the cache, `stories/<name>-<digest of its place>.json`: for
+each frame its key and the ingredients that the key was made from, those that all frames share once.
+It explains and lists; nothing that decides what is reused reads it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from artv_cli.errors import ArtvError
 from artv_cli.files.output import write_text
 from artv_cli.plan import RenderPlan
-from artv_cli.storyboard import Storyboard
+from artv_cli.storyboard import PIPED, Storyboard
 
 _PARENTS = ("references", "anchor")
 _MISSING = "(not there)"
@@ -85,7 +85,7 @@ def remember(
     ]
     weights = {"model": model, "variant": variant}
     unshown = [target.key for target in plan.targets if not target.is_shown]
-    past: dict[str, Any] = {"name": storyboard.name, **weights, "unshown": unshown}
+    past: dict[str, Any] = {"name": _label(storyboard), **weights, "unshown": unshown}
     past |= {"shared": shared, "frames": frames}
     with suppress(ArtvError):
         write_text(_file(root, storyboard), json.dumps(past))
@@ -134,8 +134,18 @@ def _changes(past: PastStory, index: int, now: Mapping[str, Any]) -> tuple[Chang
     )
 
 
+def _label(storyboard: Storyboard) -> str:
+    """Return what a story is listed as: its name, and of piped ones how they begin."""
+    if storyboard.name != PIPED:
+        return storyboard.name
+    return f"{PIPED}: {storyboard.title or storyboard.segments[0].prompt}"
+
+
 def _file(root: Path, storyboard: Storyboard) -> Path:
-    name = Path(storyboard.name).name
+    label = _label(storyboard)
+    name = os.path.basename(label)
+    if label != str(storyboard.folder / name):  # the words of a clip: a slash divides nothing there
+        name = label
     place = f"{storyboard.folder.resolve()}\0{name}"
     slug = re.sub(r"[^\w-]+", "-", name)[:40].strip("-") or "story"
     return root / "stories" / f"{slug}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}.json"

@@ -146,23 +146,22 @@ class Sourced:
 def merge(*layers: Settings) -> Settings:
     """Return the settings of all layers together: the first that says a value wins.
 
-    Guidance is merged field by field.
+    Guidance is merged field by field, a model with what is said of it: see `explain`.
     """
-    said: dict[str, object] = {}
-    for layer in reversed(layers):
-        said.update(_said(layer))
-    return Settings.model_validate(_nested(said))
+    winners = explain({str(rank): layer for rank, layer in enumerate(layers)})
+    return Settings.model_validate(_nested({name: one.value for name, one in winners.items()}))
 
 
 def explain(layers: Mapping[str, Settings]) -> dict[str, Sourced]:
     """Return each setting that somebody said, with its source; `layers` go from winner to loser.
 
-    The scales of guidance stand under "guidance.text", "guidance.reference" and so on.
+    The scales of guidance stand under "guidance.text", "guidance.reference" and so on. Revision
+    and variant mean nothing for the model of a stronger layer.
     """
     winners: dict[str, Sourced] = {}
     for source, layer in layers.items():
-        for name, value in _said(layer):
-            winners.setdefault(name, Sourced(value, source))
+        settled = {*winners, *(_OF_A_MODEL if "model" in winners else ())}
+        winners |= {name: Sourced(v, source) for name, v in _said(layer) if name not in settled}
     return winners
 
 
@@ -183,16 +182,17 @@ def sampling(settings: Settings, default: Sampling) -> Sampling:
 def flag_settings(**flags: object) -> Settings:
     """Return settings from command-line values, None meaning not given.
 
-    `guidance` may be one number, the text scale, or "text=6.5,reference=0.25,on=composed";
-    `key_frame_model` names the model of `key_frame`. UsageError names the flag, such as
-    `--noise-level`.
+    `guidance` may be one number, the text scale, or "text=6.5,reference=0.25,on=composed", or hold
+    what flags such as `--guidance-anchor` say; `key_frame_model` names the model of `key_frame`.
+    UsageError names the flag.
     """
+    joint = "-"  # --guidance-anchor; of a pair it is --guidance: anchor
     said = {name: value for name, value in flags.items() if value is not None}
     if "key_frame_model" in said:
         said["key_frame"] = {"model": said.pop("key_frame_model")}
     if isinstance(said.get("guidance"), str | int | float):
-        said["guidance"] = _guidance(str(said["guidance"]))
-    return _settings(said, _flag)
+        said["guidance"], joint = _guidance(str(said["guidance"])), ": "
+    return _settings(said, lambda name: _flag(name.replace("guidance.", f"guidance{joint}")))
 
 
 def environment_settings(environ: Mapping[str, str]) -> Settings:
@@ -201,10 +201,8 @@ def environment_settings(environ: Mapping[str, str]) -> Settings:
     An empty variable says nothing. UsageError names the variable.
     """
     said = {name: environ.get(variable) for name, variable in VARIABLES.items()}
-    return _settings(
-        _nested({name: text for name, text in said.items() if text}),
-        VARIABLES.__getitem__,
-    )
+    told = {name: text for name, text in said.items() if text}
+    return _settings(_nested(told), VARIABLES.__getitem__)
 
 
 def file_settings(path: Path) -> Settings:
@@ -246,6 +244,7 @@ def _names(*tables: str) -> Iterator[str]:
 
 
 _SAMPLING = ("sampler", "steps", "noise_level")
+_OF_A_MODEL = ("revision", "variant")
 _NAMES = tuple(_names("guidance"))
 VARIABLES: Mapping[str, str] = {
     name: "ARTV_CACHE_DIR" if name == "cache" else "ARTV_" + name.replace(".", "_").upper()
@@ -273,7 +272,7 @@ def _nested(said: Mapping[str, object]) -> dict[str, object]:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("key_frame.", "key_frame_").replace("_", "-").replace(".", ": ")
+    return "--" + name.replace(".", "-").replace("_", "-")
 
 
 def _guidance(text: str) -> dict[str, object]:

@@ -42,6 +42,7 @@ from artv_cli.wording import sentence
 from artv_cli.yaml_source import MAX_BYTES, Node, Place, Unreadable, read_yaml
 
 __all__ = [
+    "PIPED",
     "Anchor",
     "FrameAnchor",
     "Segment",
@@ -52,6 +53,7 @@ __all__ = [
     "parse_storyboard",
 ]
 
+PIPED = "<stdin>"  # the name of a storyboard from standard input
 _MAX_PROBLEMS = 100
 
 

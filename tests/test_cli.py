@@ -155,8 +155,13 @@ def test_guidance_is_moderated_by_flags(studio: Studio) -> None:
 
 def test_a_bad_flag_is_named(studio: Studio) -> None:
     studio.write()
-    result = studio.run("story", "story.yaml", "--noise-level", "1000")
-    assert "--noise-level must be" in result.stderr
+    for flag, said, told in (
+        ("--noise-level", "1000", "--noise-level must be"),
+        ("--guidance-anchor", "x", "--guidance-anchor must be a number"),
+        ("--guidance-interval", "900-200", "--guidance-interval must be the lowest"),
+        ("--guidance", "anchor=x", "--guidance: anchor must be a number"),
+    ):
+        assert told in studio.run("story", "story.yaml", flag, said).stderr
 
 
 def test_a_bad_variable_is_named(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

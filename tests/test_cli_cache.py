@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import FRAMES, STORY, Studio, stand_in_model, teach
 from filelock import FileLock
+from PIL import Image
 from standin import StandInEngine
 
 from artv_cli.errors import UsageError
@@ -43,6 +44,21 @@ def test_cache_ls_counts_a_shared_frame_for_each_story_and_once_in_all(studio: S
     assert listed["frames"] == FRAMES + 4
     assert [story["cached"] for story in listed["stories"]] == [FRAMES, FRAMES]
     assert sum(story["bytes"] for story in listed["stories"]) > listed["bytes"]
+
+
+def test_different_clips_and_piped_stories_are_listed_each_by_itself(studio: Studio) -> None:
+    (studio.folder / "pictures").mkdir()
+    Image.new("RGB", (32, 16)).save("pictures/cat.png")
+    for prompt in ("the cat jumps", "day/night"):
+        studio.json("animate", "pictures/cat.png", prompt, "--frames", "1")
+    for prompt in ("day/night", "dawn/night"):
+        studio.json("t2v", prompt, "--frames", "1")
+    for text in (STORY, STORY.replace("jumps", "sleeps"), STORY.partition("\n")[2]):
+        assert studio.run("story", "-", stdin=text).exit_code == 0
+    assert [story["name"] for story in studio.json("cache", "ls")["stories"]] == [
+        "<stdin>: The cat and the rocket", "<stdin>: a cat walks", "dawn/night", "day/night",
+        "pictures/cat.png: day/night", "pictures/cat.png: the cat jumps",
+    ]  # fmt: skip
 
 
 def test_cache_ls_of_no_cache_is_empty_and_makes_none(studio: Studio) -> None:

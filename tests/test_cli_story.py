@@ -255,6 +255,32 @@ def test_a_film_finds_its_model_from_where_it_is(studio: Studio) -> None:
     assert read_recipe(Path("b.gif")).model == "./model"
 
 
+def test_a_film_is_made_again_with_the_revision_it_was_made_with(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, object, object]] = []
+
+    def find(
+        name: str, revision: object = None, variant: object = None, folder: Path | None = None
+    ) -> Any:
+        asked.append((name, revision, variant))
+        return stand_in_model(name, revision, variant, folder)
+
+    monkeypatch.setattr("artv_cli.story.find_model", find)
+    studio.write("model: owner/film\nrevision: abc\nvariant: fp16\n" + STORY)
+    studio.json("story", "story.yaml", "-o", "a.gif")
+    studio.write("model: ./model\nrevision: abc\n" + STORY, "folder.yaml")
+    studio.json("story", "folder.yaml", "-o", "b.gif")  # as artv made it when it overheard that
+    asked.clear()
+    monkeypatch.setenv("ARTV_REVISION", "def")
+    studio.json("story", "a.gif")
+    studio.json("story", "a.gif", "--model", "storybook")
+    studio.json("story", "b.gif")
+    assert asked == [
+        ("owner/film", "abc", "fp16"), ("storybook", None, None), ("./model", None, None)
+    ]  # fmt: skip
+
+
 def test_animate_takes_a_link_to_a_picture_in_another_folder(studio: Studio) -> None:
     (studio.folder / "pictures").mkdir()
     (studio.folder / "work").mkdir()
@@ -265,6 +291,18 @@ def test_animate_takes_a_link_to_a_picture_in_another_folder(studio: Studio) -> 
     studio.write("image: link.png\n" + STORY, "work/story.yaml")
     refused = studio.run("story", "work/story.yaml")
     assert refused.exit_code == 2 and "outside the storyboard's folder" in refused.stderr
+
+
+def test_animate_obeys_the_current_folder_and_not_the_pictures(studio: Studio) -> None:
+    (studio.folder / "pictures").mkdir()
+    picture = studio.folder / "pictures" / "cat.png"
+    Image.fromarray(np.full((16, 32, 3), 90, np.uint8)).save(picture)
+    (studio.folder / "link.png").symlink_to(picture)
+    Path("pictures/artv.toml").write_text("size = [64, 16]\n")
+    Path("artv.toml").write_text("size = [16, 16]\n")
+    for image in ("pictures/cat.png", "link.png"):
+        studio.json("animate", image, "a cat", "--frames", "1", "-o", f"{Path(image).stem}.gif")
+        assert probe(Path(f"{Path(image).stem}.gif")).size == (16, 16)
 
 
 def test_animate_begins_with_the_picture(studio: Studio) -> None:

@@ -15,7 +15,7 @@ from huggingface_hub.utils import filter_repo_objects
 from tiny import LATENT, PREFERENCES, SIZE, edit_json, tiny_folder
 
 import artv_cli.model.folder as folder_module
-from artv_cli.errors import ModelError
+from artv_cli.errors import ModelError, UsageError
 from artv_cli.model.folder import (
     EMBEDDED_MODELS,
     INDEX,
@@ -101,6 +101,15 @@ def test_a_hub_id_is_fetched_at_its_revision_the_index_first_then_its_parts_with
     find_model("someone/tiny", variant="fp16")
     variant = "dynamic/diffusion_pytorch_model.fp16.safetensors"
     assert hub.fetched[2:] == [{INDEX}, {INDEX, *part, variant}]
+
+
+def test_a_revision_of_what_is_not_on_the_hub_is_refused(
+    pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "EMBEDDED_MODELS", {"tiny": pristine})
+    for name in ("tiny", str(pristine)):
+        with pytest.raises(UsageError, match="revision abc is for a hub id, and .* is none"):
+            find_model(name, revision="abc")
 
 
 def test_a_hub_id_of_another_kind_is_refused_before_its_weights_are_fetched(

@@ -261,6 +261,25 @@ def test_what_is_said_of_one_key_frame_model_means_nothing_for_another() -> None
     assert merge(Settings(), board).key_frame == board.key_frame
 
 
+def test_what_is_said_of_one_model_means_nothing_for_another() -> None:
+    board = Settings(model="owner/film", revision="abc", variant="fp16")
+    for model in ("storybook", "other/model"):
+        assert merge(Settings(model=model), board) == Settings(model=model)
+        assert explain({"flag": Settings(model=model), "storyboard": board}) == {
+            "model": Sourced(model, "flag")
+        }
+    flag = Settings(revision="def")
+    assert merge(flag, board) == Settings(model="owner/film", revision="def", variant="fp16")
+    assert explain({"flag": flag, "storyboard": board})["revision"] == Sourced("def", "flag")
+
+
+def test_a_revision_stands_where_no_model_is_named() -> None:
+    around = merge(Settings(steps=3), Settings(revision="abc"), Settings(variant="fp16"))
+    assert around == Settings(steps=3, revision="abc", variant="fp16")
+    assert merge(around, Settings(model="m")) == around.model_copy(update={"model": "m"})
+    assert merge(Settings(model="m"), around) == Settings(model="m", steps=3)
+
+
 def test_a_key_frame_needs_a_model() -> None:
     with pytest.raises(UsageError, match="^ARTV_KEY_FRAME_MODEL is missing; add it"):
         environment_settings({"ARTV_KEY_FRAME_STEPS": "4"})

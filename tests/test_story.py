@@ -302,6 +302,19 @@ def test_storyboards_of_one_name_in_two_folders_have_their_own_history(studio: S
     assert sorted(lengths) == [4, 7]
 
 
+def test_a_storyboard_has_one_history_from_wherever_it_is_named(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("films").mkdir()
+    cache = Path("cache").resolve()
+    outside = make_storyboard(*TWO, name="films/story.yaml", folder=Path("films"))
+    remember(cache, outside, opened().plan)
+    monkeypatch.chdir("films")
+    inside = outside.model_copy(update={"name": "story.yaml", "folder": Path()})
+    past = recall(cache, inside)
+    assert past is not None and past.name == "films/story.yaml"
+
+
 # ---------------------------------------------------------------- images
 
 

@@ -13,10 +13,11 @@ import platformdirs
 from pydantic import ValidationError
 
 from artv_cli.errors import UsageError
+from artv_cli.model.repository import is_hub_id
 from artv_cli.recipe import SETTINGS_OF_A_FILM, home_of, read_recipe
 from artv_cli.settings import Settings, environment_settings, file_settings, merge
 from artv_cli.story import StoryRequest
-from artv_cli.storyboard import Segment, Storyboard, load_storyboard, parse_storyboard
+from artv_cli.storyboard import PIPED, Segment, Storyboard, load_storyboard, parse_storyboard
 from artv_cli.wording import sentence
 from artv_cli.yaml_source import MAX_BYTES
 
@@ -32,7 +33,7 @@ def story_request(file: str, over: Settings) -> StoryRequest:
     """
     if file == STDIN:
         text = sys.stdin.buffer.read(MAX_BYTES + 1)
-        return _request(parse_storyboard(text, name="<stdin>", folder=Path()), Path(), over)
+        return _request(parse_storyboard(text, name=PIPED, folder=Path()), Path(), over)
     path = Path(file)
     if os.path.isdir(path) or path.suffix.lower() in _FILMS:
         return _film_request(path, over)
@@ -42,9 +43,10 @@ def story_request(file: str, over: Settings) -> StoryRequest:
 def clip_request(
     prompt: str, frames: int, over: Settings, image: Path | None = None
 ) -> StoryRequest:
-    """Return the request for one segment, kept in the current folder; UsageError for bad words.
+    """Return the request for one segment; UsageError for bad words.
 
-    The image may be a link into another folder, as one that a storyboard names may not.
+    The current folder keeps its frames and holds its settings, wherever the image is. The image
+    may be a link into another folder, as one that a storyboard names may not.
     """
     named = image
     if image is not None and os.path.islink(image):
@@ -53,7 +55,7 @@ def clip_request(
         storyboard = Storyboard(
             segments=(Segment(prompt=prompt, frames=frames),),
             image=None if image is None else image.name,
-            name=prompt if named is None else str(named),
+            name=prompt if named is None else f"{named}: {prompt}",
             folder=Path() if image is None else image.parent,
         )
     except ValidationError as error:
@@ -91,7 +93,7 @@ def config_files(folder: Path) -> tuple[Path, Path]:
 
 
 def _request(storyboard: Storyboard, home: Path, over: Settings) -> StoryRequest:
-    under = merge(*surroundings(storyboard.folder).values())
+    under = merge(*surroundings(home).values())
     return StoryRequest(storyboard=storyboard, home=home, over=over, under=under)
 
 
@@ -107,6 +109,8 @@ def _film_request(path: Path, over: Settings) -> StoryRequest:
             f"It was made by artv {recipe.version}: render it with that version.",
         ) from None
     complete = merge(storyboard.settings, film)
+    if not is_hub_id(recipe.model):  # films from before such a revision was refused may hold one
+        complete = complete.model_copy(update={"revision": None})
     request = _request(storyboard.model_copy(update={"settings": complete}), home, over)
     under = request.under.model_copy(update=dict.fromkeys(SETTINGS_OF_A_FILM))
     return replace(request, under=under, precedent=precedent)

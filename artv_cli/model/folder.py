@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from artv_cli.errors import ModelError
+from artv_cli.errors import ModelError, UsageError
 from artv_cli.latents import ITEM_SIZE, Dtype
 from artv_cli.model.repository import (
     INDEX,
@@ -100,7 +100,7 @@ def find_model(
 
     `revision` pins a hub commit; `variant` picks weight files such as `fp16`; a relative path is
     relative to `folder`, by default the current one. Raises ModelError if there is none, or if it
-    is incomplete or of another kind.
+    is incomplete or of another kind, UsageError for the revision of one that is here.
     """
     if name in EMBEDDED_MODELS and name not in embedded_models():
         raise ModelError(
@@ -109,6 +109,11 @@ def find_model(
         )
     folder = folder or Path()
     here = EMBEDDED_MODELS.get(name) or local_folder(name, folder, _kinds())
+    if here and revision is not None:
+        raise UsageError(
+            f"revision {revision} is for a hub id, and {name} is none.",
+            "Leave it out (--revision, ARTV_REVISION, `revision`), or name a hub model.",
+        )
     path = here or from_hub(name, revision, variant)  # the index alone
     index = read_json(path / INDEX, name)
     if "artv" not in index:

@@ -21,7 +21,15 @@ from artv_cli.media import video
 from artv_cli.media.subtitles import Cue, srt, write_srt
 from artv_cli.model.folder import ModelFolder
 from artv_cli.plan import DEFAULT_SEED, RenderPlan
-from artv_cli.recipe import SETTINGS_OF_A_FILM, Recipe, read_recipe, remove_sidecar, write_sidecar
+from artv_cli.recipe import (
+    SETTINGS_OF_A_FILM,
+    Recipe,
+    is_recipe,
+    read_recipe,
+    remove_sidecar,
+    sidecar_path,
+    write_sidecar,
+)
 from artv_cli.scalars import Rate
 from artv_cli.settings import DrawSettings, Settings, merge, sampling
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
@@ -46,8 +54,8 @@ class Output:
 def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan) -> None:
     """Raise where the film cannot be written, before the first second of work.
 
-    UsageError for a format or rate that cannot be, and for a film, subtitles or masks that artv
-    did not make; StorageError for a folder that cannot be written.
+    UsageError for a format or rate that cannot be, and for a film, its recipe, subtitles or masks
+    that artv did not make; StorageError for a folder that cannot be written.
     """
     with storage_errors(output.path):
         video.check_output(output.path, plan.fps)
@@ -121,18 +129,20 @@ def make_recipe(
 
 
 def _require_ours(output: Output, storyboard: Storyboard) -> None:
-    """Raise UsageError where a film or subtitles stand that artv did not make."""
-    path = output.path
-    if not (output.overwrite or _is_free(path) or _is_ours(path)):
+    """Raise UsageError where a film, its recipe or subtitles stand that artv did not make."""
+    path, remedy = output.path, "Add --yes to overwrite it, or choose another output with -o."
+    if output.overwrite:
+        return
+    if not (_is_free(path) or _is_ours(path)):
         raise UsageError(
-            f"{path} is there already, and it is not known to be a film of artv's.",
-            "Add --yes to overwrite it, or choose another output with -o.",
+            f"{path} is there already, and it is not known to be a film of artv's.", remedy
         )
-    if _cues(storyboard) and not (output.overwrite or _may_write_srt(path)):
+    if not _may_write_recipe(output):
         raise UsageError(
-            f"{_srt_path(path)} is there already, and not as artv wrote it.",
-            "Add --yes to overwrite it, or choose another output with -o.",
+            f"{sidecar_path(path)} is there already, and it is no recipe of artv's.", remedy
         )
+    if _cues(storyboard) and not _may_write_srt(path):
+        raise UsageError(f"{_srt_path(path)} is there already, and not as artv wrote it.", remedy)
 
 
 def _is_free(path: Path) -> bool:
@@ -145,6 +155,15 @@ def _is_ours(path: Path) -> bool:
     except UsageError:
         return False
     return True
+
+
+def _may_write_recipe(output: Output) -> bool:
+    """Tell whether nothing stands where the film's recipe goes but a recipe of artv's."""
+    is_folder = output.path.is_dir()  # which is replaced whole; a new one has nothing inside
+    if not (is_folder or (output.metadata and output.path.suffix)):
+        return True
+    path = sidecar_path(output.path)
+    return not os.path.lexists(path) or is_recipe(path)
 
 
 def _may_write_srt(film: Path) -> bool:

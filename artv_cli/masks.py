@@ -28,15 +28,17 @@ from PIL.PngImagePlugin import PngInfo
 
 from artv_cli.cache.entry import Entry
 from artv_cli.engine import Watch
-from artv_cli.errors import UsageError
+from artv_cli.errors import EncodeError, UsageError
 from artv_cli.files.output import replacing, require_place, storage_errors
 from artv_cli.latents import Mask, Pixels
+from artv_cli.media.probe import read_metadata
 from artv_cli.media.stills import contact_sheet, fitted, resized
 from artv_cli.plan import FramePlan, RenderPlan
 
 SHEET_FRAMES = 6  # at most, and as many evaluations of each
 SHEET_TILE = 256  # pixels: the longer side of a picture on the sheet, at most
 _COLUMNS = ("frame", "evaluation", "timestep", "mask")
+_MARK = ("AI-generated", "true")
 _OURS = re.compile(r"mask-\d{5,}\.png|masks\.csv|sheet\.png")
 _REMEDY = "Choose another folder with --save-masks."
 _Item = TypeVar("_Item")
@@ -133,7 +135,7 @@ class MaskAlbum:
             for column in range(columns)
         ]
         info = PngInfo()
-        info.add_text("AI-generated", "true")
+        info.add_text(*_MARK)
         Image.fromarray(contact_sheet(tiles, columns)).save(path, pnginfo=info)
 
 
@@ -156,12 +158,30 @@ def _refuse_foreign(folder: Path) -> None:
         if folder.exists():
             raise UsageError(f"{folder} is there already, and it is no folder.", _REMEDY)
         return
-    foreign = [entry.name for entry in folder.iterdir() if not _OURS.fullmatch(entry.name)]
+    has_table = _is_table(folder / "masks.csv")  # as every folder of masks has
+    foreign = [entry.name for entry in folder.iterdir() if not (has_table and _is_ours(entry))]
     if foreign:
         raise UsageError(
             f"{folder} holds more than masks of artv ({min(foreign)}), so it is not replaced.",
             _REMEDY,
         )
+
+
+def _is_table(path: Path) -> bool:
+    head = f"{','.join(_COLUMNS)}\n".encode()
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(head)) == head
+
+
+def _is_ours(entry: Path) -> bool:
+    if not (entry.is_file() and _OURS.fullmatch(entry.name)):
+        return False
+    try:
+        return entry.name != "sheet.png" or read_metadata(entry).get(_MARK[0]) == _MARK[1]
+    except EncodeError:
+        return False
 
 
 def _spread(items: Sequence[_Item], most: int) -> list[_Item]:

@@ -19,6 +19,7 @@ from artv_cli.errors import ArtvError
 from artv_cli.files.durable import NO_SPACE
 
 _NO_SPACE = "no space"  # OSErrors that have no class of their own
+_PRUNE = "`artv cache prune --max-size 2GB --cache FOLDER`"  # nobody here knows which is full
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,7 @@ TABLE: Mapping[str, Row] = dict(
         _own(errors.UsageError, "See what can be said: `artv --help`."),
         _own(errors.ModelError, "See which models there are: `artv models ls`."),
         _own(errors.CacheLocked, "Wait until it is done, then type the same again: `{again}`."),
-        _own(
-            errors.StorageError, "Make room, `artv cache prune --max-size 2GB`, or free the disk."
-        ),
+        _own(errors.StorageError, f"Make room, {_PRUNE}, or free the disk."),
         _own(errors.EncodeError, "Frames are kept; see whether ffmpeg runs: `artv doctor`."),
         _own(errors.RenderError, "Frames before it are kept; try `{again} --dtype float32`."),
         _own(errors.ArtvError, "Facts to ask with: `artv doctor`."),
@@ -81,7 +80,7 @@ TABLE: Mapping[str, Row] = dict(
             _NO_SPACE,
             Row(
                 "no space is left for {file}",
-                "Free some, `artv cache prune --max-size 2GB` helps, and type `{again}`.",
+                f"Free some, {_PRUNE} helps, and type `{{again}}`.",
                 errors.StorageError,
             ),
         ),

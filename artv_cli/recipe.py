@@ -152,11 +152,17 @@ def write_sidecar(recipe: Recipe, output: Path) -> Path:
 def remove_sidecar(output: Path) -> None:
     """Remove the recipe of an earlier film that stood at `output`; raises StorageError."""
     path = sidecar_path(output)
+    if is_recipe(path):
+        remove(path, "Remove it: it tells of another film.")
+
+
+def is_recipe(path: Path) -> bool:
+    """Tell whether a JSON file is a recipe, not somebody else's or none at all."""
     try:
         Recipe.from_json(_sidecar_text(path))
     except (ValueError, RecursionError):
-        return  # there is none, or it is somebody else's
-    remove(path, "Remove it: it tells of another film.")
+        return False
+    return True
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -107,7 +107,7 @@ def _is_same(store: FrameStore, frame: DrawnFrame, engine: Engine) -> bool | Non
     """Draw a frame and compare it; None where it cannot be expected to be the same."""
     try:
         stored, *parents = (
-            entry_at(store.path(key)) for key in (frame.key, *_parents(frame.made_of))
+            entry_at(store.path(key), store.root) for key in (frame.key, *_parents(frame.made_of))
         )
     except (BadEntry, OSError):  # pruned meanwhile; damage is told by who reads them all
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import shlex
 import shutil
 import struct
 import time
@@ -361,6 +362,18 @@ def test_verify_reads_everything_and_quarantines_what_is_bad(
     assert store.verify() == cache.Verification(1, (f"{OTHER_KEY}.artv", f"{no_picture}.artv"))
     assert len(quarantined(store)) == len(warnings) == 2
     assert store.verify() == cache.Verification(1, ())
+
+
+def test_a_picture_that_cannot_be_read_is_told_with_the_cache_to_verify(
+    store: FrameStore, packed: bytes
+) -> None:
+    store.path(KEY).write_bytes(pack_entry(Entry(KEY, LATENTS, b"no PNG", PARENTS, ENVIRONMENT)))
+    got = store.get(KEY, PARENTS)
+    assert got is not None
+    with pytest.raises(StorageError, match="picture of the cached frame") as caught:
+        got.pixels()
+    command = f"`artv cache verify --cache {shlex.quote(str(store.root))}`"
+    assert command in caught.value.remedy
 
 
 def test_a_frame_that_is_removed_while_all_are_read_is_not_damaged(

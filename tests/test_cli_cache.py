@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -15,7 +18,8 @@ from filelock import FileLock
 from PIL import Image
 from standin import StandInEngine
 
-from artv_cli.errors import UsageError
+from artv_cli.cache.store import FrameStore
+from artv_cli.errors import StorageError, UsageError
 
 
 def test_cache_ls_names_stories_and_environments(studio: Studio) -> None:
@@ -254,6 +258,35 @@ def test_cache_prune_wants_a_size(studio: Studio) -> None:
     result = studio.run("cache", "prune", "--max-size", "much")
     assert result.exit_code == 2
     assert "500MB" in result.stderr
+
+
+@pytest.mark.parametrize("cache", ["my frames", ".artv"])
+def test_what_helps_a_full_cache_can_be_typed_and_acts_on_that_cache(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    def refuse(*what: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    studio.write()
+    with monkeypatch.context() as full:
+        full.setattr("artv_cli.cache.store.commit", refuse)
+        with pytest.raises(StorageError) as caught:
+            FrameStore(Path(cache), warn=pytest.fail).prepare()
+    typed = _typed(caught.value.remedy)
+    assert typed == ["cache", "prune", "--max-size", "2GB", "--cache", cache]
+    assert studio.run(*typed).exit_code == 0
+
+
+def test_a_size_that_is_missing_is_asked_for_with_the_cache_that_was_named(studio: Studio) -> None:
+    result = studio.run("cache", "prune", "--cache", "my frames")
+    assert result.exit_code == 2
+    assert _typed(result.stderr)[-2:] == ["--cache", "my frames"]
+    assert studio.run(*_typed(result.stderr)).exit_code == 0
+
+
+def _typed(said: str) -> list[str]:
+    (command,) = re.findall("`artv ([^`]*)`", said)
+    return shlex.split(command)
 
 
 def test_models_are_listed_and_shown(studio: Studio) -> None:

@@ -46,6 +46,29 @@ def test_no_metadata_leaves_no_recipe(studio: Studio) -> None:
         read_recipe(Path("story.mp4"))
 
 
+def test_a_recipe_that_artv_did_not_write_is_overwritten_only_with_yes(studio: Studio) -> None:
+    studio.write()
+    Path("story.mp4.json").write_text("mine")
+    refused = studio.run("story", "story.yaml")
+    assert (refused.exit_code, refused.stdout, studio.loaded) == (2, "", 0)
+    assert "story.mp4.json" in refused.stderr and "--yes" in refused.stderr
+    assert studio.run("story", "story.yaml", "--no-metadata").exit_code == 0, "it writes none"
+    assert Path("story.mp4.json").read_text() == "mine"
+    assert studio.run("story", "story.yaml", "--yes").exit_code == 0
+    assert read_recipe(Path("story.mp4.json")).title == "The cat and the rocket"
+
+
+def test_a_folder_of_frames_is_refused_for_the_recipe_inside_and_no_other(studio: Studio) -> None:
+    studio.write()
+    Path("frames.json").write_text("mine")
+    assert studio.run("story", "story.yaml", "-o", "frames").exit_code == 0
+    Path("frames/recipe.json").write_text("mine")
+    for how in ((), ("--no-metadata",)):
+        refused = studio.run("story", "story.yaml", "-o", "frames", *how)
+        assert refused.exit_code == 2 and "recipe.json" in refused.stderr
+    assert Path("frames.json").read_text() == Path("frames/recipe.json").read_text() == "mine"
+
+
 @pytest.mark.parametrize("output", ["film.avi", "film.gif"])
 def test_an_output_that_cannot_be_is_refused_before_anything_is_drawn(
     studio: Studio, output: str

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from artv_cli.errors import UsageError
 from artv_cli.evaluate.masks import MaskLog
 from artv_cli.evaluate.records import Ledger
-from artv_cli.evaluate.report import Report
+from artv_cli.evaluate.report import Report, Variant, title
 from artv_cli.evaluate.stories import (
     Story,
     count_stories,
@@ -297,6 +297,27 @@ def test_the_page_is_never_written_over_the_verdicts_or_a_folder(
     assert result.exit_code == 2
     assert f"--out {out} is" in result.stderr and "Traceback" not in result.stderr
     assert not ready.drawn and not Path("verdicts.jsonl").read_text()
+
+
+@pytest.mark.parametrize("mine", [b"# A film\n\nmine", b"", b"\xff"])
+def test_a_file_that_is_no_page_of_ours_is_refused_before_anything_is_judged(
+    ready: ReplayEngine, mine: bytes
+) -> None:
+    Path("README.md").write_bytes(mine)
+    result = command("--out", "README.md")
+    assert (result.exit_code, ready.drawn) == (2, 0)
+    assert "--out README.md is there already" in result.stderr and "Name" in result.stderr
+    assert Path("README.md").read_bytes() == mine and not Path("README.jsonl").exists()
+
+
+def test_the_page_of_an_evaluation_makes_room_for_that_of_another_model(
+    ready: ReplayEngine,
+) -> None:
+    page = Path("page.md")
+    page.write_text(Report(title("dreamer/of dreams"), [Variant("as it is", [])], {}).to_markdown())
+    assert command("--out", "page.md").exit_code == 0
+    assert command("--out", "page.md").exit_code == 0
+    assert page.read_text().startswith(f"# {title(replay_model().name)}\n")
 
 
 def test_the_command_prints_one_json_object(ready: ReplayEngine) -> None:

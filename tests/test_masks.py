@@ -225,6 +225,26 @@ def test_a_place_that_is_not_for_masks_is_refused_before_anything_is_drawn(
     assert Path("file").read_text() == Path("folder/notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["masks.csv", "sheet.png", "mask-00001.png"])
+def test_somebody_elses_files_under_our_names_are_not_replaced(studio: Studio, name: str) -> None:
+    studio.write()
+    Path("masks").mkdir()
+    Path("masks", name).write_text("mine")
+    result = refused(studio, "masks")
+    assert result.exit_code == 2 and name in result.stderr
+    assert contents() == {name: b"mine"}
+
+
+def test_a_folder_of_masks_with_somebody_elses_sheet_is_refused(studio: Studio) -> None:
+    studio.write()
+    studio.json(*COMMAND)
+    studio.loaded = 0
+    Image.new("RGB", (4, 4)).save("masks/sheet.png")
+    before = contents()
+    assert "sheet.png" in refused(studio, "masks").stderr
+    assert contents() == before
+
+
 @pytest.mark.parametrize(
     ("film", "masks"),
     [("new", "new"), ("new/film.gif", "new"), ("new", "new/masks"), ("film.gif", ".")],

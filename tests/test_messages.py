@@ -139,6 +139,12 @@ def test_what_others_raise_is_one_sentence_that_names_the_thing_and_what_to_type
     assert "artv " in said.remedy
 
 
+def test_rows_that_would_clear_a_cache_ask_which() -> None:
+    typed = [command for row in TABLE.values() for command in commands(row.remedy)]
+    clearing = [command.split() for command in typed if "cache prune" in command]
+    assert clearing and all({"--cache", "--max-size"} < {*words} for words in clearing)
+
+
 def test_advice_where_memory_is_short_changes_no_frame() -> None:
     _, remedy = told(OutOfMemoryError("CUDA out of memory."))
     assert f"`{AGAIN} --offload model`" in remedy and "--offload sequential" in remedy

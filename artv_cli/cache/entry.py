@@ -32,7 +32,7 @@ import math
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -40,6 +40,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from artv_cli.cache.failure import command
 from artv_cli.errors import StorageError
 from artv_cli.latents import ITEM_SIZE, Latents, Pixels
 
@@ -83,13 +84,17 @@ class Header:
 
 @dataclass(frozen=True)
 class Entry:
-    """One frame: the latents that the next frame is conditioned on, and its picture as a PNG."""
+    """One frame: the latents that the next frame is conditioned on, and its picture as a PNG.
+
+    `cache` is the root of the cache that it was read from, for who must be told where to look.
+    """
 
     key: str
     latents: Latents
     png: bytes
     parents: Mapping[str, str]
     environment: Mapping[str, str]
+    cache: Path | None = field(default=None, compare=False)
 
     @cached_property
     def digest(self) -> str:
@@ -105,7 +110,8 @@ class Entry:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise StorageError(
                 f"the picture of the cached frame {self.key[:12]} cannot be read ({error})",
-                "Run `artv cache verify`, then the same command again.",
+                f"Run {command('verify', self.cache or Path('FOLDER'))}, then the same command"
+                " again.",
             ) from error
 
 
@@ -155,7 +161,7 @@ def read_header(file: BinaryIO) -> Header:
         raise BadEntry("its header says nothing that artv knows") from None
 
 
-def read_entry(file: BinaryIO) -> Entry:
+def read_entry(file: BinaryIO, cache: Path | None = None) -> Entry:
     """Read and verify an entry. BadEntry unless every byte is right and every value a number."""
     header = read_header(file)
     payload = file.read()
@@ -164,7 +170,7 @@ def read_entry(file: BinaryIO) -> Entry:
         raise BadEntry("it is cut short" if short else "it is longer than it says")
     values, png = payload[: header.latents_length], payload[header.latents_length :]
     latents = Latents(header.dtype, header.shape, values)  # type: ignore[arg-type]
-    entry = Entry(header.key, latents, png, header.parents, header.environment)
+    entry = Entry(header.key, latents, png, header.parents, header.environment, cache)
     if entry.digest != header.digest:
         raise BadEntry("its content is damaged")
     if not is_finite(latents):
@@ -172,10 +178,10 @@ def read_entry(file: BinaryIO) -> Entry:
     return entry
 
 
-def entry_at(path: Path) -> Entry:
+def entry_at(path: Path, cache: Path | None = None) -> Entry:
     """Return the entry at `path`, verified. BadEntry, or OSError if it cannot be read."""
     with _opened(path) as file:
-        entry = read_entry(file)
+        entry = read_entry(file, cache)
     if entry.key != path.stem:
         raise BadEntry("it holds another frame than its name says")
     return entry

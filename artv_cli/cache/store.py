@@ -51,8 +51,9 @@ from artv_cli.cache.entry import (
     make_entry,
     pack_entry,
 )
+from artv_cli.cache.failure import reason, storage_error
 from artv_cli.errors import StorageError
-from artv_cli.files.durable import DENIED, NO_SPACE, commit, make_folder, sweep
+from artv_cli.files.durable import commit, make_folder, sweep
 from artv_cli.latents import Latents, Pixels
 
 CACHEDIR_TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
@@ -128,7 +129,7 @@ class FrameStore:
         """
         path = self.path(key)
         try:
-            entry = entry_at(path)
+            entry = entry_at(path, self.root)
         except FileNotFoundError:
             return None
         except (BadEntry, OSError) as error:
@@ -175,7 +176,7 @@ class FrameStore:
             make_folder(self.path(key).parent)
             commit(self.path(key), pack_entry(entry))
         except OSError as error:
-            raise self._storage_error(error) from error
+            raise storage_error(self.root, error) from error
         return entry
 
     def prepare(self) -> None:
@@ -191,25 +192,7 @@ class FrameStore:
             if not os.access(frames, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(frames))
         except OSError as error:
-            raise self._storage_error(error) from error
-
-    def _storage_error(self, error: OSError) -> StorageError:
-        if error.errno in NO_SPACE:
-            return StorageError(
-                f"no space is left for frames in {self.root}",
-                "Free some space (`artv cache prune` helps) and run the same command again:"
-                " every finished frame is kept.",
-            )
-        if error.errno in DENIED:
-            return StorageError(
-                f"the cache {self.root} cannot be written",
-                "Choose another folder with --cache; a cache that cannot be written only serves"
-                " the frames that it has.",
-            )
-        return StorageError(
-            f"writing to the cache {self.root} failed: {_reason(error)}",
-            "Choose another folder with --cache, or run the same command again.",
-        )
+            raise storage_error(self.root, error) from error
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         """Say once that an entry cannot be used, and move it to quarantine if it is bad.
@@ -223,7 +206,7 @@ class FrameStore:
                 os.replace(path, refuge)
         if path not in self._warned:
             self._warned.add(path)
-            self._warn(f"a cached frame cannot be used: {_reason(error)} ({path})")
+            self._warn(f"a cached frame cannot be used: {reason(error)} ({path})")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -301,11 +284,6 @@ def _remove(path: Path) -> int | None:
     except OSError:
         return None
     return size
-
-
-def _reason(error: Exception) -> str:
-    strerror = getattr(error, "strerror", None)
-    return strerror or getattr(error, "message", None) or str(error)
 
 
 def _difference(there: Mapping[str, str], here: Mapping[str, str]) -> str:

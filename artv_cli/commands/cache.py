@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from artv_cli.cache.failure import command
 from artv_cli.cache.store import FrameStore, Pruned, Verification
 from artv_cli.commands.options import CacheOption, TalkOptions
 from artv_cli.commands.sources import surroundings
@@ -112,13 +113,13 @@ def prune(
     While a story is being rendered or exported, nothing is removed.
     """
     settings = _settings(cache)
+    store = _store(settings, Talk(quiet=talk.quiet))
     limit = settings.max_cache_size if max_size is None else _size(max_size)
     if limit is None:
         raise UsageError(
             "--max-size is missing, and no setting max_cache_size limits the cache.",
-            "Say what may stay: `artv cache prune --max-size 2GB`.",
+            f"Say what may stay: {command('prune --max-size 2GB', store.root)}.",
         )
-    store = _store(settings, Talk(quiet=talk.quiet))
     pruned = keep_below(store, limit) if store.root.exists() else Pruned(0, 0)
     if talk.json:
         emit_json({"removed": pruned.files, "bytes": pruned.size})

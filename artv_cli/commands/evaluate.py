@@ -63,10 +63,11 @@ def storybook(
     """
     ledger = _ledger(out)
     folder = find_model(model)
-    from artv_cli.evaluate.report import told  # torch comes with all of these
+    from artv_cli.evaluate.report import check_page, told  # torch comes with all of these
     from artv_cli.evaluate.storybook import Evaluation, evaluate, read_ways
     from artv_cli.evaluate.verdict import EMBEDDED_JUDGE, load_judge
 
+    check_page(out)
     evaluation = Evaluation(
         model=folder,
         judge=load_judge(judge or EMBEDDED_JUDGE),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from artv_cli.errors import UsageError
 from artv_cli.evaluate.summary import Figure
+from artv_cli.files.output import storage_errors
 
 STANDING = {True: "met", False: "**missed**", None: "not measured"}
 
@@ -84,6 +88,31 @@ class Report:
                 rows = [(str(step), f"{mask:.3f}") for step, mask in variant.masks.items()]
                 yield from _table((f"timestep, {variant.name}", "mean mask"), rows)
                 yield ""
+
+
+def title(model: str) -> str:
+    """Return what the page of a model's evaluation is called."""
+    return f"The {model} model, judged"
+
+
+def check_page(path: Path) -> None:
+    """Raise where the page would replace what is none, by its first line: ask before judging.
+
+    UsageError; StorageError for what cannot be looked at.
+    """
+    with storage_errors(path):
+        if not path.exists() or (path.is_file() and _is_page(path)):
+            return
+    raise UsageError(
+        f"--out {path} is there already, and it is no page of an evaluation.",
+        "Name another file, as in storybook.md, or move that one away.",
+    )
+
+
+def _is_page(path: Path) -> bool:
+    with open(path, "rb") as file:
+        first = file.readline(1000).decode("utf-8", "replace")
+    return re.fullmatch(f"# {title('.+')}", first.rstrip()) is not None
 
 
 def told(figure: Figure) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ from artv_cli.engine import Engine
 from artv_cli.errors import UsageError
 from artv_cli.evaluate.masks import MaskLog
 from artv_cli.evaluate.records import Ledger, Record, measure
-from artv_cli.evaluate.report import Report, Variant, sampling_text
+from artv_cli.evaluate.report import Report, Variant, sampling_text, title
 from artv_cli.evaluate.stories import Story, count_stories, draw_stories, plan_story, tell
 from artv_cli.evaluate.summary import mean_masks, summarize
 from artv_cli.evaluate.truth import PARTS
@@ -130,8 +130,7 @@ def evaluate(evaluation: Evaluation, load_engine: LoadEngine, say: Callable[[str
         figures = summarize(records, evaluation.frames_long)
         variants.append(Variant(way.name, figures, mean_masks(records)))
         told += records
-    title = f"The {evaluation.model.name} model, judged"
-    return Report(title, variants, _facts(evaluation, told))
+    return Report(title(evaluation.model.name), variants, _facts(evaluation, told))
 
 
 class _Bench:

@@ -34,6 +34,7 @@ TESTED: Mapping[str, Sequence[str]] = {
         "tests/test_cache.py", "tests/test_cache_lock.py", "tests/test_cli_cache.py",
     ],
     "artv_cli/cache/cache_lock.py": ["tests/test_cache_lock.py"],
+    "artv_cli/cache/failure.py": ["tests/test_cache.py", "tests/test_cli_cache.py"],
     "artv_cli/files/durable.py": [
         "tests/test_durable.py", "tests/test_cache.py", "tests/test_cache_lock.py",
     ],

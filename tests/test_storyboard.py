@@ -365,7 +365,7 @@ def test_each_sample_is_sound_and_names_its_schema(path: Path) -> None:
 
 def test_the_first_sample_tells_of_a_penguin_and_a_balloon() -> None:
     board = load_storyboard(SAMPLES / "penguin-and-balloon.yaml")
-    assert [segment.frames for segment in board.segments] == [16, 16, 16]
+    assert [segment.frames for segment in board.segments] == [12, 20, 16]
     assert [segment.start for segment in board.segments] == ["continue", "continue", "cut"]
     assert all(segment.narration for segment in board.segments)
     assert board.settings.size == (128, 128)

@@ -383,7 +383,9 @@ def test_a_frame_that_is_removed_while_all_are_read_is_not_damaged(
         path.unlink()
         raise FileNotFoundError(path)
 
+    store.put(KEY, LATENTS, PIXELS, PARENTS)
     monkeypatch.setattr("artv_cli.cache.store.entry_at", gone)
+    assert len(list(store.entries())) == 1
     assert store.verify() == cache.Verification(0, ()) and not warnings
     assert list(store.entries()) == []
 

@@ -105,24 +105,24 @@ def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "look",
+    ("look", "place"),
     [
-        lambda path: write_text(path, "x"),
-        lambda path: video.check_output(path, Fraction(8)),
-        lambda path: check_output(Output(path=path), story(WALK), plan(WALK)),
-        lambda path: write_sidecar(RECIPE, path),
+        (lambda path: write_text(path, "x"), "a.mp4"),
+        (lambda path: video.check_output(path, Fraction(8)), "a.mp4"),
+        (lambda path: check_output(Output(path=path), story(WALK), plan(WALK)), "a.mp4"),
+        (lambda path: write_sidecar(RECIPE, path), "a.mp4.json"),
     ],
     ids=["a text", "a film", "a story's film", "a recipe"],
 )
 def test_a_place_that_cannot_even_be_looked_at_is_told_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], object], place: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "stat", fail)
-        with pytest.raises(StorageError, match="cannot be written: Input/output error"):
+        with pytest.raises(StorageError, match=f"/{place} cannot be written: Input/output error"):
             look(tmp_path / "a.mp4")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import signal
 import sys
 import traceback
@@ -24,6 +23,7 @@ from artv_cli.commands import cache, doctor, evaluate, models, prepare, render, 
 from artv_cli.commands.options import grouped, with_signature
 from artv_cli.console import drop_stdout, emit, say
 from artv_cli.errors import ArtvError, CacheLocked, ModelError, StorageError, UsageError
+from artv_cli.launcher import is_first
 from artv_cli.messages import message, same_command
 
 EXIT_CODES: dict[type[BaseException], int] = {
@@ -73,7 +73,7 @@ def _report(error: BaseException, debug: bool) -> None:
     if isinstance(error, BrokenPipeError):
         drop_stdout()
         return
-    if isinstance(error, KeyboardInterrupt) and os.environ.get("RANK", "0") != "0":
+    if isinstance(error, KeyboardInterrupt) and not is_first():
         return  # of a launcher's processes, which are all asked to stop, the first one tells
     if debug:
         traceback.print_exception(error)

@@ -8,7 +8,6 @@ not in the table is told as the nearest one above it; the last row is for what n
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from artv_cli import errors
 from artv_cli.errors import ArtvError
 from artv_cli.files.durable import NO_SPACE
+from artv_cli.launcher import program
 
 _NO_SPACE = "no space"  # OSErrors that have no class of their own
 _PRUNE = "`artv cache prune --max-size 2GB --cache FOLDER`"  # nobody here knows which is full
@@ -162,23 +162,8 @@ def message(error: BaseException, again: str) -> Message:
 def same_command() -> str:
     """Return what a person types to run this again: a second run goes on where this one stopped."""
     arguments = sys.argv[1:]
-    again = f"{_program()} {shlex.join(arguments)}".rstrip()
+    again = f"{program()} {shlex.join(arguments)}".rstrip()
     return f"{again} < STORYBOARD" if "-" in arguments else again
-
-
-def _program() -> str:
-    """Return how artv was called: by itself, or by a launcher of several processes.
-
-    OPTIONS stands for what a launcher was told that its processes cannot see.
-    """
-    if "ACCELERATE_MIXED_PRECISION" in os.environ:  # which `accelerate launch` always sets
-        return "accelerate launch OPTIONS -m artv_cli"
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return "artv"
-    is_one_machine = os.environ.get("GROUP_WORLD_SIZE") == "1"
-    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    how = f"--nproc-per-node {processes}" if is_one_machine else "OPTIONS"
-    return f"torchrun {how} -m artv_cli"
 
 
 def _names(error: BaseException) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What each of the paper's ideas is worth, tested by leaving it out (Fig. 8 to 11).
 
     artv train storybook --preset cpu
-    python -m benchmarks.ablations --samples 20000 --segments 40
+    torchrun --nproc-per-node 2 -m benchmarks.ablations --samples 20000 --segments 40
 
 Every variant starts from the same model and is trained on the same examples of the same bank with
 the same seed: once as it is, then with one idea missing. What is missing is silenced in the
@@ -28,12 +28,15 @@ from artv_cli.artv_engine import load_engine
 from artv_cli.evaluate.report import Report
 from artv_cli.evaluate.storybook import Evaluation, evaluate, read_ways
 from artv_cli.evaluate.verdict import EMBEDDED_JUDGE, Judge, load_judge
+from artv_cli.launcher import is_first
+from artv_cli.machine import has_fast_bfloat16
 from artv_cli.model.anchor import AnchorTransformer
 from artv_cli.model.artv import ArtV
 from artv_cli.model.folder import ModelFolder, Preferences, find_model
 from artv_cli.model.weights import load_model
 from artv_cli.train.bank import Bank
 from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.parallel import wait
 from artv_cli.train.run_folder import MODEL
 from artv_cli.train.storybook import RECIPE, write_model
 from artv_cli.train.storybook_session import BANK
@@ -134,7 +137,9 @@ class Ablations:
     def _train(self, ablation: Ablation, folder: Path) -> None:
         model = load_model(self.start)
         ablation.silence(model.networks.requires_grad_(True))
-        recipe = replace(RECIPE, samples=self.samples, **ablation.recipe)
+        recipe = replace(
+            RECIPE, samples=self.samples, bfloat16=has_fast_bfloat16("cpu"), **ablation.recipe
+        )
         learner = Learner(model.networks, model.text)
         trainer = Trainer(learner, Bank(self.run / BANK), model.schedule, recipe, folder)
         trainer.run(report=lambda row: self.say(f"{ablation.name}: {json.dumps(row)}"))
@@ -142,7 +147,9 @@ class Ablations:
         trained = replace(
             model, networks=trainer.learner.networks, static_noise=recipe.static_noise
         )
-        write_model(folder / MODEL, trained, ablation.preferences(self.start.preferences))
+        if is_first():
+            write_model(folder / MODEL, trained, ablation.preferences(self.start.preferences))
+        wait()
 
     def evaluate(self, ablation: Ablation) -> Report:
         """Judge a variant; the first, as it is, in several ways."""
@@ -154,7 +161,7 @@ class Ablations:
             segments=self.segments,
             frames_long=self.frames_long,
             ways=read_ways(VARIED) if is_first else (),
-            command=shlex.join(["python", "-m", "benchmarks.ablations", *sys.argv[1:]]),
+            command=f"python -m benchmarks.ablations {shlex.join(sys.argv[1:])}",
         )
         return evaluate(evaluation, load_engine, lambda told: self.say(f"{ablation.name}, {told}"))
 
@@ -195,7 +202,9 @@ def main() -> None:
         segments=options.segments,
         frames_long=options.frames_long,
     )
-    options.page.write_text(ablations.report().to_markdown())
+    report = ablations.report()
+    if is_first():
+        options.page.write_text(report.to_markdown())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,6 +93,26 @@ def test_a_killed_evaluation_goes_on_and_ends_in_the_same_figures(tmp_path: Path
     idle = ReplayEngine(STORIES)
     assert values(run(killed, idle)) == expected
     assert idle.drawn == 0
+
+
+def test_processes_share_the_stories_and_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every, first, second = (ReplayEngine(STORIES) for _ in range(3))
+    expected = values(run(tmp_path / "alone.jsonl", every))
+
+    def be(rank: int, wait: Callable[[], Any]) -> None:
+        monkeypatch.setattr("artv_cli.evaluate.storybook.join", lambda: (rank, 2))
+        monkeypatch.setattr("artv_cli.evaluate.storybook.wait", wait)
+
+    def let_the_other_work() -> None:
+        be(1, lambda: None)
+        assert values(run(tmp_path / "shared.jsonl", second)) == expected
+
+    be(0, let_the_other_work)
+    assert values(run(tmp_path / "shared.jsonl", first)) == expected
+    assert first.drawn and second.drawn
+    assert first.drawn + second.drawn == every.drawn
 
 
 def test_other_settings_and_another_judge_are_not_answered_from_the_ledger(tmp_path: Path) -> None:
@@ -297,6 +317,21 @@ def test_the_page_is_never_written_over_the_verdicts_or_a_folder(
     assert result.exit_code == 2
     assert f"--out {out} is" in result.stderr and "Traceback" not in result.stderr
     assert not ready.drawn and not Path("verdicts.jsonl").read_text()
+
+
+def test_verdicts_are_never_added_to_somebody_s_own_lines(ready: ReplayEngine) -> None:
+    Path("data.jsonl").write_text('{"name": "mine"}\n')
+    result = command("--out", "data.md")
+    assert (result.exit_code, ready.drawn) == (2, 0)
+    assert "data.jsonl is there already" in result.stderr and "--out" in result.stderr
+    assert Path("data.jsonl").read_text() == '{"name": "mine"}\n'
+
+
+@pytest.mark.parametrize("cut", ["", "{", '{"key": "cut short'])
+def test_a_first_verdict_that_a_kill_cut_short_is_left_aside(ready: ReplayEngine, cut: str) -> None:
+    Path("page.jsonl").write_text(cut)
+    assert command("--out", "page.md").exit_code == 0
+    assert command("--out", "page.md").exit_code == 0
 
 
 @pytest.mark.parametrize("mine", [b"# A film\n\nmine", b"", b"\xff"])

@@ -98,6 +98,13 @@ def test_key_frames_have_neither_references_nor_anchor_and_may_be_the_first_fram
     assert {frame for _, frame in places(examples.target)} >= {0, 11}
 
 
+def test_key_frames_may_be_asked_for_from_the_opening_of_a_clip_alone() -> None:
+    key_frames = Drops(references=0, anchor=0, text=0, key_frames=1, opening=2)
+    assert {frame for _, frame in places(draw(key_frames).target)} == {0, 1}
+    others = draw(Drops(references=0, anchor=0, text=0, opening=2))
+    assert {frame for _, frame in places(others.target)} == {*range(1, 14)}
+
+
 def test_frames_in_which_a_motion_begins_are_drawn_more_often_if_asked() -> None:
     examples = draw(Drops(references=0, anchor=0, text=0, beginnings=0.5), count=2000)
     first = torch.tensor([frame == 1 for _, frame in places(examples.target)])

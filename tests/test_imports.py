@@ -50,7 +50,7 @@ FLOORS: tuple[set[str], ...] = (
     {"model.header", "model.repository"},
     {"engine", "messages", "scalars", "setting_tables", "settings", "wording"},
     {"files"},
-    {"console", "pace"},
+    {"console", "launcher", "pace"},
     {"", "errors", "latents", "shard_format", "tiles"},
 )
 MAY_IMPORT_TORCH = {

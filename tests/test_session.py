@@ -319,6 +319,17 @@ def test_latents_of_another_autoencoder_are_not_trained_on(studio: Path) -> None
     assert all(torch.equal(own[name], foreign[name]) for name in own)
 
 
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_where_bfloat16_is_slow_a_recipe_that_asks_for_it_is_told_so(
+    studio: Path, capability: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    quick = {"samples": "2", "sheets": "{every: 0}", "precision": "bf16"}
+    recipe = variant(studio, f"{capability}.yaml", **quick)
+    said = run(studio, f"half-{capability}", recipe=recipe).stderr
+    assert ("`precision: fp32`" in " ".join(said.split())) == (capability == "AVX2")
+
+
 def test_a_card_is_not_chosen_by_name(studio: Path) -> None:
     result = run(studio, "card", "--device", "cuda:7", code=2)
     assert "--device cuda:7 cannot be trained on by name" in result.stderr

@@ -13,6 +13,7 @@ from artv_cli.commands.options import TalkOptions
 from artv_cli.console import emit_json, emit_table
 from artv_cli.errors import UsageError
 from artv_cli.files.output import write_text
+from artv_cli.launcher import is_first, program
 from artv_cli.loading import open_engine
 from artv_cli.model.folder import find_model
 from artv_cli.story import DEFAULT_MODEL
@@ -59,7 +60,7 @@ def storybook(
     artv evaluate storybook --vary guidance.on=dynamic,composed --vary noise_level=0,100,400
 
     Verdicts are kept beside the page, in a .jsonl file: the same command goes
-    on where a stopped one left off.
+    on where a stopped one left off. Processes that torchrun starts share them.
     """
     ledger = _ledger(out)
     folder = find_model(model)
@@ -76,10 +77,12 @@ def storybook(
         frames_long=frames_long,
         seed=seed,
         ways=read_ways(vary or []),
-        command=shlex.join(["artv", *sys.argv[1:]]),
+        command=f"{program()} {shlex.join(sys.argv[1:])}",
     )
     listener = Talk(quiet=talk.quiet)
     report = evaluate(evaluation, lambda one: open_engine(one, listener, device), listener.say)
+    if not is_first():
+        return
     write_text(out, report.to_markdown())
     listener.say(f"written to {out}")
     if talk.json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 from artv_cli.commands.options import TalkOptions
 from artv_cli.console import emit, emit_json
 from artv_cli.errors import UsageError
+from artv_cli.launcher import is_first
 from artv_cli.talk import Talk
 
 if TYPE_CHECKING:
@@ -102,13 +102,12 @@ def train(
     stopped goes on when the same command is run again; its model folder is
     DIR/model, for artv story --model.
     """
-    is_first = os.environ.get("RANK", "0") == "0"
-    say = Talk(quiet=talk.quiet or not is_first).say
+    say = Talk(quiet=talk.quiet or not is_first()).say
     begin = _storybook if recipe == STORYBOOK and not Path(recipe).is_file() else _by_recipe
     folder = out or Path("runs") / Path(recipe).stem
     session = begin(recipe, own, storybook, folder, samples, say)
     outcome = session.run(math.inf if minutes is None else minutes * 60)
-    if not is_first:
+    if not is_first():
         return
     if talk.json:
         told = dataclasses.asdict(outcome)

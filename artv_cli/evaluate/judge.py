@@ -30,6 +30,7 @@ from artv_cli.evaluate.network import JudgeNetwork
 from artv_cli.evaluate.pool import Batch, ClipPool, Examples, held_out_windows
 from artv_cli.evaluate.truth import PARTS, Part
 from artv_cli.evaluate.verdict import count_classes, save_judge
+from artv_cli.machine import autocast
 from artv_cli.model.folder import find_model
 from artv_cli.storybook.characters import EVERYBODY, Cast
 from artv_cli.storybook.vocabulary import read_vocabulary
@@ -92,7 +93,7 @@ class JudgeTraining(Training[JudgeNetwork]):
 
 def judge_loss(network: JudgeNetwork, batch: Batch, weight: float) -> tuple[Tensor, Tensor]:
     """Return the loss of a batch, and which of its names (b, 3) are right."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu"):
         reading = network(batch.frames)
     scores = [reading.scores[part].float() for part in PARTS]
     loss = F.binary_cross_entropy_with_logits(reading.foreground.float(), batch.foreground) * weight

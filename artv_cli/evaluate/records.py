@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artv_cli.errors import StorageError
+from artv_cli.errors import StorageError, UsageError
 from artv_cli.evaluate.figures import background_psnr, gradient_energy, motion_magnitude, psnr
 from artv_cli.evaluate.stories import Kind, Story
 from artv_cli.evaluate.truth import WINDOW, Names
@@ -96,7 +96,10 @@ def _to_frames(pictures: list[Pixels]) -> Tensor:
 
 
 class Ledger:
-    """The records in a file; more are appended to it."""
+    """The records in a file; more are appended to it.
+
+    Raises UsageError for a file of anything else, StorageError for one that cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -104,6 +107,11 @@ class Ledger:
             lines = path.read_bytes().split(b"\n") if path.exists() else []
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}.") from None
+        if lines and lines[0][: len(_START)] != _START[: len(lines[0])]:
+            raise UsageError(
+                f"{path} is there already, and it holds no verdicts.",
+                "Name another page with --out, or move that file away.",
+            )
         self._cut = bool(lines) and bool(lines[-1])
         records = (_record(line) for line in lines)
         self._records = {record.key: record for record in records if record is not None}
@@ -111,6 +119,10 @@ class Ledger:
     def get(self, key: str) -> Record | None:
         """Return the record of a key, if it is there."""
         return self._records.get(key)
+
+    def records(self, keys: Iterable[str]) -> list[Record]:
+        """Return the records of keys that are all there."""
+        return [self._records[key] for key in keys]
 
     def add(self, record: Record) -> None:
         """Keep a record; raises StorageError where it cannot be written."""
@@ -127,6 +139,10 @@ class Ledger:
             ) from None
         self._cut = False
         self._records[record.key] = record
+
+
+_START = b'{"key": '
+"""How every record begins: of a first one that a kill cut short, there is a part."""
 
 
 def _record(line: bytes) -> Record | None:

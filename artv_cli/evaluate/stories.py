@@ -8,8 +8,9 @@ and motion was never trained on. Four kinds, of which every hundred segments hav
     image   25   a clip's first frame, then 16 frames
     long     5   256 frames, to and fro, with another prompt every 16 frames
 
-The words of a long story do not keep to held-out motions: it asks whether a picture lasts. Camera,
-light and weather rest in it; in the others they may be what is asked for.
+The words of a long story do not keep to held-out motions: it asks whether a picture lasts, and is
+anchored at its first frame throughout (`anchor: first`, Sec. 3.4), which is how it is told to.
+Camera, light and weather rest in it; in the others they may be what is asked for.
 """
 
 from __future__ import annotations
@@ -44,17 +45,28 @@ class Story:
     or the 16 frames with which a long story is compared.
     """
 
-    name: str
     kind: Kind
+    number: int
     seed: int
     segments: tuple[tuple[str, int], ...]
     truth: Truth
     image: Pixels | None = None
 
     @property
+    def name(self) -> str:
+        """What it is called in a record."""
+        return f"{self.kind}-{self.number}"
+
+    @property
+    def anchor(self) -> Literal["previous", "first"]:
+        """What its segments are anchored at."""
+        return "first" if self.kind == "long" else "previous"
+
+    @property
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of what is asked for and of what it is compared with."""
-        told = hashlib.sha256(json.dumps([self.kind, self.seed, self.segments]).encode())
+        asked = [self.kind, self.seed, self.segments, self.anchor]
+        told = hashlib.sha256(json.dumps(asked).encode())
         told.update(to_pixels(self.truth.frames[-1]).tobytes())
         return told.hexdigest()
 
@@ -94,14 +106,13 @@ def draw_story(
     """Return one story: a pure function of its arguments."""
     digest = hashlib.sha256(f"artv-story-v1 {seed} {kind} {number}".encode()).digest()
     own = int.from_bytes(digest[:5], "big")
-    name = f"{kind}-{number}"
     if kind == "switch":
         truth = find_held_out(
             own, 3 * WINDOW, size, lambda motions: _switch(motions) is not None, cast=cast
         )
         at = _switch([names.motion for names in truth.names]) or 0
         prompts = ((truth.captions[0], WINDOW), (truth.captions[at], WINDOW))
-        return Story(name, kind, own, prompts, truth.part(at - WINDOW, at + WINDOW))
+        return Story(kind, number, own, prompts, truth.part(at - WINDOW, at + WINDOW))
     length = WINDOW + 1 if kind == "image" else WINDOW
     truth = find_held_out(
         own,
@@ -113,10 +124,10 @@ def draw_story(
     )
     if kind == "image":
         image = to_pixels(truth.frames[0])
-        return Story(name, kind, own, ((truth.captions[0], length),), truth, image)
+        return Story(kind, number, own, ((truth.captions[0], length),), truth, image)
     if kind == "text":
-        return Story(name, kind, own, ((truth.captions[0], length),), truth)
-    return Story(name, kind, own, _long_segments(truth, frames_long, own), truth)
+        return Story(kind, number, own, ((truth.captions[0], length),), truth)
+    return Story(kind, number, own, _long_segments(truth, frames_long, own), truth)
 
 
 def _long_segments(truth: Truth, frames: int, seed: int) -> tuple[tuple[str, int], ...]:
@@ -137,7 +148,10 @@ def _switch(motions: tuple[str, ...] | list[str]) -> int | None:
 def plan_story(story: Story, model: ModelIdentity, over: Settings) -> RenderPlan:
     """Lay a story out as `artv story` would: the same references, anchors and seeds."""
     board = Storyboard(
-        segments=tuple(Segment(prompt=prompt, frames=frames) for prompt, frames in story.segments),
+        segments=tuple(
+            Segment(prompt=prompt, frames=frames, anchor=story.anchor)
+            for prompt, frames in story.segments
+        ),
         image=None if story.image is None else _GIVEN,
     )
     settings = over.model_copy(update={"seed": story.seed})

@@ -2,6 +2,7 @@
 
 Every story's record is in the ledger as soon as it is judged, so an evaluation that was stopped
 goes on, one with more segments costs only those, and one with other settings shares what it can.
+Processes that a launcher started share the stories and the ledger.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from artv_cli.errors import UsageError
 from artv_cli.evaluate.masks import MaskLog
 from artv_cli.evaluate.records import Ledger, Record, measure
 from artv_cli.evaluate.report import Report, Variant, sampling_text, title
-from artv_cli.evaluate.stories import Story, count_stories, draw_stories, plan_story, tell
+from artv_cli.evaluate.stories import Story, draw_stories, plan_story, tell
 from artv_cli.evaluate.summary import mean_masks, summarize
 from artv_cli.evaluate.truth import PARTS
 from artv_cli.evaluate.verdict import Judge
@@ -35,8 +36,9 @@ from artv_cli.plan import ModelIdentity
 from artv_cli.settings import Guidance, Sampling, Settings, StaticNoise, flag_settings, sampling
 from artv_cli.storybook.characters import Cast
 from artv_cli.storybook.vocabulary import read_vocabulary
+from artv_cli.train.parallel import join, wait
 
-EPOCH = 2  # of the figures: raised when the same frames give others
+EPOCH = 3  # of the figures: raised when the same frames give others
 AS_IS = "as it is"
 VARIED = (
     "sampler", "steps", "noise_level", "guidance.text", "guidance.reference", "guidance.anchor",
@@ -121,12 +123,12 @@ def _way(name: str, value: str) -> Way:
 def evaluate(evaluation: Evaluation, load_engine: LoadEngine, say: Callable[[str], None]) -> Report:
     """Tell and judge every story that the ledger lacks, in every way; return the report.
 
-    Raises any class of `artv_cli.errors`; what was judged by then is kept.
+    All processes must call, and each gets the same report. Raises any class of `artv_cli.errors`;
+    what was judged by then is kept.
     """
-    ledger = Ledger(evaluation.ledger)
     variants, told = [], []
     for way in (Way(), *evaluation.ways):
-        records = list(_Bench(evaluation, way, load_engine, ledger, say).records())
+        records = _Bench(evaluation, way, load_engine, say).records()
         figures = summarize(records, evaluation.frames_long)
         variants.append(Variant(way.name, figures, mean_masks(records)))
         told += records
@@ -141,35 +143,37 @@ class _Bench:
         evaluation: Evaluation,
         way: Way,
         load_engine: LoadEngine,
-        ledger: Ledger,
         say: Callable[[str], None],
     ) -> None:
-        self._evaluation, self._way, self._ledger, self._say = evaluation, way, ledger, say
+        self._evaluation, self._way, self._say = evaluation, way, say
         self._folder = way.folder(evaluation.model)
         self._engine = functools.cache(lambda: load_engine(self._folder))
         self._model = ModelIdentity.of(self._folder)
 
-    def records(self) -> Iterator[Record]:
-        """Yield a record for every story, from the ledger where it has one."""
+    def records(self) -> list[Record]:
+        """Return a record of every story; judge those that the ledger lacks."""
+        keys = {self._key(story): story for story in self._stories()}
+        rank, size = join()
+        ledger = Ledger(self._evaluation.ledger)
+        for number, (key, story) in enumerate(keys.items(), 1):
+            if story.number % size == rank and ledger.get(key) is None:
+                record = self._judge(story)
+                ledger.add(record)
+                told = f"{number} of {len(keys)}, {story.name}, {record.seconds:.1f} s"
+                self._say(f"{self._way.name}: {told}")
+        wait()
+        return Ledger(self._evaluation.ledger).records(keys)
+
+    def _stories(self) -> Iterator[Story]:
         evaluation = self._evaluation
-        total = sum(count_stories(evaluation.segments).values())
         width, height = self._model.size
-        stories = draw_stories(
+        return draw_stories(
             evaluation.segments,
             evaluation.seed,
             evaluation.frames_long,
             (height, width),
             evaluation.cast,
         )
-        for number, story in enumerate(stories, 1):
-            record = self._ledger.get(self._key(story))
-            if record is None:
-                record = self._judge(story)
-                self._ledger.add(record)
-                self._say(
-                    f"{self._way.name}: {number} of {total}, {story.name}, {record.seconds:.1f} s"
-                )
-            yield record
 
     def _judge(self, story: Story) -> Record:
         plan = plan_story(story, self._model, self._way.settings)

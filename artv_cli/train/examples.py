@@ -71,13 +71,15 @@ class Clips(Protocol):
 class Drops:
     """How often a condition is blank, and how far back the anchor may lie.
 
-    Of the other frames, a share of `beginnings` are those in which a motion begins.
+    Key frames are drawn from the first `opening` frames of a clip (None: from all). Of the other
+    frames, a share of `beginnings` are those in which a motion begins.
     """
 
     references: float = 0.1
     anchor: float = 0.1
     text: float = 0.1
     key_frames: float = 0.0
+    opening: int | None = None
     beginnings: float = 0.0
     anchor_window: int = 10
 
@@ -137,10 +139,13 @@ def _order(round: int, clips: int, seed: int) -> np.ndarray:
 def pick_frames(clips: Clips, clip: int, drops: Drops, rng: np.random.Generator) -> Pick:
     """Draw which frame of a clip is learned, from what, and what is left blank."""
     is_key = rng.random() < drops.key_frames
-    if not is_key and rng.random() < drops.beginnings:
+    length = clips.length(clip)
+    if is_key:
+        frame = int(rng.integers(min(drops.opening or length, length)))
+    elif rng.random() < drops.beginnings:
         frame = int(rng.choice(clips.beginnings(clip)))
     else:
-        frame = int(rng.integers(0 if is_key else 1, clips.length(clip)))
+        frame = int(rng.integers(1, length))
     # The first generated frame has the key frame for both references (Sec. 3.1).
     first, second = max(frame - 1, 0), max(frame - 2, 0)
     anchor = int(rng.integers(max(frame - drops.anchor_window, 0), max(frame, 1)))

@@ -6,6 +6,8 @@ import os
 import signal
 from typing import Any
 
+from artv_cli.launcher import is_first
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HEARD = b"\nstopping once this step is done and saved; ask again to stop at once\n"
 
@@ -35,7 +37,7 @@ class Interruption:
     def _hear(self, *signalled: object) -> None:
         self.is_asked = True
         self._give_back()
-        if os.environ.get("RANK", "0") == "0":
+        if is_first():
             os.write(2, _HEARD)  # print might be what was interrupted
 
     def _give_back(self) -> None:

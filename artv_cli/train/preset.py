@@ -44,7 +44,7 @@ CPU = Preset(
     vae_budget=Budget(seconds=34 * 60),
     cast=PLAIN,
     clips=5000,
-    length=12,
+    length=16,
     networks=SMALL,
     recipe=RECIPE,
 )
@@ -54,7 +54,7 @@ GPU = Preset(
     vae=VaeRecipe(widths=(32, 64, 96, 128), clips=32),
     vae_budget=Budget(seconds=5 * 60),
     clips=20_000,
-    length=12,
+    length=16,
     networks=NetworkSizes(
         dynamic=UNetSize(channels=(192, 192, 192), heads=(3, 3, 3)),
         mask=UNetSize(channels=(48, 48, 96), heads=(1, 1, 2)),

@@ -24,6 +24,7 @@ from PIL import Image
 
 from artv_cli.errors import Interrupted, UsageError
 from artv_cli.files.output import replacing, storage_errors
+from artv_cli.machine import has_fast_bfloat16
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import Model, load_model
 from artv_cli.settings import StaticNoise
@@ -109,6 +110,8 @@ class Session:
         encoder = Encoder(self._model.vae.to(self.accelerator.device), self.size, self._is_half)
         make = Make(self.base.vae_fingerprint, encoder.shape)
         usable, notes = with_latents_of(make, [*train, *held_out])
+        if self._is_half and not has_fast_bfloat16(self.accelerator.device.type):
+            self._say("this processor is several times faster with `precision: fp32` in the recipe")
         for note in notes:
             self._say(note)
         self.clips = VideoClips(usable[: len(train)], encoder, recipe.workers, self._skip)

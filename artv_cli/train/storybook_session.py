@@ -23,6 +23,7 @@ from diffusers import AutoencoderKL
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import UsageError
 from artv_cli.files.output import write_text
+from artv_cli.machine import has_fast_bfloat16
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import load_model, load_weights
 from artv_cli.train import bank, vae
@@ -64,7 +65,11 @@ class StorybookSession:
         say: Say = lambda message: None,
     ) -> None:
         self.preset, self.out, self.decoder_only, self._say = preset, out, decoder_only, say
-        self.recipe = replace(preset.recipe, samples=samples or preset.recipe.samples)
+        self.recipe = replace(
+            preset.recipe,
+            samples=samples or preset.recipe.samples,
+            bfloat16=has_fast_bfloat16(preset.place),
+        )
         self.base = None if start_from is None else find_model(start_from)
         require_own(out, None if self.base is None else self.base.path, BEGUN)
         if self.base is not None:

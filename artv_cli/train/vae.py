@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from artv_cli.machine import autocast
 from artv_cli.storybook.script import Split
 from artv_cli.storybook.world import sample_clip
 from artv_cli.train.budget import Budget
@@ -190,7 +191,7 @@ class VaeTraining(Training[AutoencoderKL]):
         if progress < recipe.cropped:
             frames, masks = crop_batch(frames, masks, recipe.crop, generator)
         frames = frames.to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device.type):
             posterior = self.module.encode(frames).latent_dist
             codes = posterior.mode() if self.decoder_only else posterior.sample(generator)
             output = self.module.decode(self._noised(codes.float(), generator)).sample

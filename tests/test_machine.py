@@ -1,0 +1,30 @@
+"""The machine that networks run on: what it is told to compute in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from artv_cli.machine import autocast, has_fast_bfloat16
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "is_fast"),
+    [("cuda", "AVX2", True), ("cpu", "AVX512", True), ("cpu", "AVX2", False)],
+)
+def test_bfloat16_is_for_cards_and_for_wide_vectors(
+    device: str, capability: str, is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert has_fast_bfloat16(device) == is_fast
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [("AVX512", torch.bfloat16), ("AVX2", torch.float32)]
+)
+def test_products_are_computed_in_what_is_faster(
+    capability: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    with autocast("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

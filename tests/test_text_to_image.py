@@ -14,7 +14,7 @@ from huggingface_hub.utils import filter_repo_objects
 from tiny import edit_json
 from tiny_base import SIDE, tiny_base
 
-from artv_cli.errors import ModelError
+from artv_cli.errors import ModelError, UsageError
 from artv_cli.model.repository import INDEX
 from artv_cli.model.text_to_image import TextToImageFolder, find_text_to_image
 
@@ -35,6 +35,12 @@ def test_a_folder_says_what_the_plan_needs_to_know(pristine: Path) -> None:
     assert model.networks["unet"] == ("diffusers", "UNet2DConditionModel")
     assert model.name_from(pristine.parent / "films") == "../painter"
     assert find_text_to_image(str(pristine)).name_from(Path()) == str(pristine)
+
+
+def test_a_revision_of_a_folder_is_refused(pristine: Path) -> None:
+    with pytest.raises(UsageError, match="revision abc is for a hub id, and .* is none") as refused:
+        find_text_to_image(str(pristine), revision="abc")
+    assert "`key_frame`" in str(refused.value.remedy)
 
 
 def test_the_fingerprint_covers_every_bit_that_decides_and_no_name(

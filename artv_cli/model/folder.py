@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from artv_cli.errors import ModelError, UsageError
+from artv_cli.errors import ModelError
 from artv_cli.latents import ITEM_SIZE, Dtype
 from artv_cli.model.repository import (
     INDEX,
@@ -33,6 +33,7 @@ from artv_cli.model.repository import (
     from_hub,
     local_folder,
     read_json,
+    refuse_revision,
     require_weights,
 )
 from artv_cli.settings import Sampling, Settings, StaticNoise
@@ -109,11 +110,8 @@ def find_model(
         )
     folder = folder or Path()
     here = EMBEDDED_MODELS.get(name) or local_folder(name, folder, _kinds())
-    if here and revision is not None:
-        raise UsageError(
-            f"revision {revision} is for a hub id, and {name} is none.",
-            "Leave it out (--revision, ARTV_REVISION, `revision`), or name a hub model.",
-        )
+    if here:
+        refuse_revision(name, revision, "--revision, ARTV_REVISION, `revision`")
     path = here or from_hub(name, revision, variant)  # the index alone
     index = read_json(path / INDEX, name)
     if "artv" not in index:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artv_cli.errors import ModelError
+from artv_cli.errors import ModelError, UsageError
 
 INDEX = "model_index.json"
 HERE = "."  # the one part of a model that has no folders of parts
@@ -66,6 +66,15 @@ def local_folder(name: str, folder: Path, kinds: str) -> Path | None:
 def is_hub_id(name: str) -> bool:
     """Tell whether a name can be a hub id: `owner/name`."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
+def refuse_revision(name: str, revision: str | None, said_by: str) -> None:
+    """Raise UsageError where a revision is said of a model that is on this machine as it is."""
+    if revision is not None:
+        raise UsageError(
+            f"revision {revision} is for a hub id, and {name} is none.",
+            f"Leave it out ({said_by}), or name a hub model.",
+        )
 
 
 def download(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:

@@ -23,6 +23,7 @@ from artv_cli.model.repository import (
     from_hub,
     local_folder,
     read_json,
+    refuse_revision,
     require_weights,
 )
 
@@ -64,10 +65,13 @@ def find_text_to_image(
     """Return the text-to-image model called `name`: a folder or a hub id (`owner/name`).
 
     `revision`, `variant` and `folder` as for `model.folder.find_model`. Raises ModelError if there
-    is none, if it is incomplete or of another kind, or if it needs code of its own.
+    is none, if it is incomplete or of another kind, or if it needs code of its own; UsageError for
+    the revision of one that is here.
     """
     folder = folder or Path()
     here = local_folder(name, folder, _KINDS)
+    if here:
+        refuse_revision(name, revision, "`revision` in `key_frame`, ARTV_KEY_FRAME_REVISION")
     path = here or from_hub(name, revision, variant)  # the index alone
     index = read_json(path / INDEX, name)
     parts = dict(_parts(index, name))

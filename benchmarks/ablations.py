@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +35,7 @@ from artv_cli.model.anchor import AnchorTransformer
 from artv_cli.model.artv import ArtV
 from artv_cli.model.folder import ModelFolder, Preferences, find_model
 from artv_cli.model.weights import load_model
-from artv_cli.train.bank import Bank
+from artv_cli.train.bank import SETTINGS, Bank
 from artv_cli.train.loop import Learner, Trainer
 from artv_cli.train.parallel import wait
 from artv_cli.train.run_folder import MODEL
@@ -118,6 +119,7 @@ class Ablations:
     judge: Judge
     samples: int
     segments: int
+    long_stories: int
     frames_long: int
     say: Callable[[str], None] = print
 
@@ -126,10 +128,17 @@ class Ablations:
         """The model from which every variant starts."""
         return find_model(str(self.run / MODEL))
 
+    @functools.cached_property
+    def _digest(self) -> str:
+        """Tells trainings from another start, on another bank or by another recipe apart."""
+        bank = (self.run / BANK / SETTINGS).read_text()
+        decides = [self.start.fingerprint, bank, self.samples, asdict(RECIPE)]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]
+
     def train(self, ablation: Ablation) -> ModelFolder:
         """Return the model folder of a variant, trained to the end."""
         name = ablation.name.replace(" ", "-").replace(":", "")
-        folder = self.out / f"{name}-{self.samples}"
+        folder = self.out / f"{name}-{self._digest}"
         if not (folder / MODEL).exists():
             self._train(ablation, folder)
         return find_model(str(folder / MODEL))
@@ -153,14 +162,15 @@ class Ablations:
 
     def evaluate(self, ablation: Ablation) -> Report:
         """Judge a variant; the first, as it is, in several ways."""
-        is_first = ablation is ABLATIONS[0]
+        is_whole = ablation is ABLATIONS[0]
         evaluation = Evaluation(
             model=self.train(ablation),
             judge=self.judge,
             ledger=self.out / "verdicts.jsonl",
             segments=self.segments,
             frames_long=self.frames_long,
-            ways=read_ways(VARIED) if is_first else (),
+            long_stories=self.long_stories,
+            ways=read_ways(VARIED) if is_whole else (),
             command=f"python -m benchmarks.ablations {shlex.join(sys.argv[1:])}",
         )
         return evaluate(evaluation, load_engine, lambda told: self.say(f"{ablation.name}, {told}"))
@@ -191,7 +201,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="what is trained")
     parser.add_argument("--samples", type=int, default=20_000, help="examples of each training")
     parser.add_argument("--segments", type=int, default=40, help="judged of each variant")
-    parser.add_argument("--frames-long", type=int, default=256, help="frames of a long story")
+    parser.add_argument("--long", type=int, default=8, help="long stories besides")
+    parser.add_argument("--frames-long", type=int, default=128, help="frames of each of those")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page to write")
     options = parser.parse_args()
     ablations = Ablations(
@@ -201,6 +212,7 @@ def main() -> None:
         samples=options.samples,
         segments=options.segments,
         frames_long=options.frames_long,
+        long_stories=options.long,
     )
     report = ablations.report()
     if is_first():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def ablations(tmp_path: Path) -> Ablations:
         judge=ReplayJudge(STORIES),
         samples=32,
         segments=SEGMENTS,
+        long_stories=1,
         frames_long=FRAMES_LONG,
         say=lambda _: None,
     )
@@ -93,6 +95,15 @@ def test_a_variant_is_used_as_it_was_trained_and_trained_once(ablations: Ablatio
     written = clean.path.stat().st_mtime_ns
     assert ablations.train(NO_NOISE).path.stat().st_mtime_ns == written
     assert ablations.train(STATIC_NOISES[0]).preferences.static_noise == "input_minus_reference"
+
+
+def test_what_another_start_was_trained_to_is_never_taken(ablations: Ablations) -> None:
+    there = ablations.train(NO_NOISE).path
+    with (ablations.start.path / "dynamic" / "config.json").open("a") as config:
+        config.write("\n")
+    other = replace(ablations)
+    assert other.start.fingerprint != ablations.start.fingerprint
+    assert other.train(NO_NOISE).path != there
 
 
 def test_the_report_has_a_column_for_each_variant_and_each_setting(

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from artv_cli.errors import UsageError
 from artv_cli.evaluate.masks import MaskLog
-from artv_cli.evaluate.records import Ledger
+from artv_cli.evaluate.records import Ledger, Record
 from artv_cli.evaluate.report import Report, Variant, title
 from artv_cli.evaluate.stories import (
     Story,
@@ -38,7 +38,8 @@ from artv_cli.evaluate.stories import (
     tell,
 )
 from artv_cli.evaluate.storybook import Evaluation, Way, _how, evaluate, read_ways
-from artv_cli.evaluate.summary import Bar, Figure, mean_masks
+from artv_cli.evaluate.summary import Bar, Figure, mean_masks, summarize, tally
+from artv_cli.evaluate.truth import Names
 from artv_cli.setting_tables import GuidanceSettings
 from artv_cli.settings import Settings
 from artv_cli.storybook.repertoire import held_out
@@ -68,6 +69,7 @@ def test_ground_truth_reaches_every_bar(tmp_path: Path) -> None:
     assert told["motion magnitude"] == pytest.approx(1, abs=0.05)
     assert told[f"sharpness at {END}"] == pytest.approx(1, abs=0.05)
     assert told["autoencoder's reconstruction"] > 45
+    assert (told["background at frame 16"] or 0) > 30
     assert told[f"drift: character, {END} against 16"] == 0
 
 
@@ -228,7 +230,35 @@ def test_the_background_is_measured_where_it_is_to_hold_still(tmp_path: Path) ->
     assert {*at_rest.values()} == {True, False} and at_rest["long-0"]
     for line in (tmp_path / "a.jsonl").read_text().splitlines():
         record = json.loads(line)
-        assert record["background"] is None or at_rest[record["story"]]
+        if not at_rest[record["story"]]:
+            assert record["background"] is None
+        elif record["kind"] == "long":
+            assert record["background"] > 30
+
+
+def test_after_a_switch_the_same_is_what_was_seen_before_it(tmp_path: Path) -> None:
+    run(tmp_path / "a.jsonl")
+    records = Ledger(tmp_path / "a.jsonl")
+    keys = [json.loads(line)["key"] for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    switch = next(r for r in records.records(keys) if r.kind == "switch")
+    other = replace(switch.seen, character="dog" if switch.seen.character != "dog" else "cat")
+
+    def same(record: Record) -> float | None:
+        told = {figure.name: figure.value for figure in summarize([record], FRAMES_LONG)}
+        return told["after a switch: same character"]
+
+    assert same(switch) == 100
+    assert same(replace(switch, seen=other)) == 0
+    assert same(replace(switch, seen=other, early=other)) == 100
+
+
+def test_each_name_is_counted_where_it_was_asked_for() -> None:
+    cat, dog = Names("cat", "meadow", "left"), Names("dog", "meadow", "left")
+    seen = [(cat, cat), (cat, dog), (dog, dog)]
+    records = [SimpleNamespace(kind="text", told=told, seen=saw) for told, saw in seen]
+    records.append(SimpleNamespace(kind="long", told=cat, seen=dog))
+    assert tally(records, "character") == {"dog": (1, 1), "cat": (1, 2)}
+    assert tally(records, "scene") == {"meadow": (3, 3)}
 
 
 def test_a_ledger_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -244,6 +274,8 @@ def test_a_ledger_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_figure_without_stories_is_not_measured() -> None:
     figure = Figure("drift", "points", Bar(high=5), None, 0)
     assert figure.is_met is None
+    page = Report("A page", [Variant("as it is", [figure])], {}).to_markdown()
+    assert "No bars are missed, 1 not measured." in page
     assert (str(Bar(high=5)), str(Bar(low=28)), str(Bar(0.8, 1.2))) == ("≤ 5", "≥ 28", "0.8 to 1.2")
     assert Bar(0.8, 1.2).is_met(1.2) and not Bar(0.8, 1.2).is_met(1.21)
 
@@ -255,7 +287,7 @@ def test_masks_are_logged_of_frames_that_have_something_to_copy() -> None:
     from artv_cli.artv_engine import ArtvEngine
 
     engine = ArtvEngine(tiny_model(), FINGERPRINT)
-    board = Story("x", "text", 0, (("the cat walks", 2),), STORIES[0].truth)
+    board = Story("text", 0, 0, (("the cat walks", 2),), STORIES[0].truth)
     identity = replace(MODEL, size=SIZE, sampling=REQUEST.sampling)
     log = MaskLog()
     frames = tell(board, plan_story(board, identity, Settings()), engine, log.hear)

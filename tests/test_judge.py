@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from artv_cli.evaluate.truth import (
     long_captions,
     sample_truth,
     says_where,
+    to_and_fro,
     window_starts,
 )
 from artv_cli.evaluate.verdict import CONFIG, EMBEDDED_JUDGE, WEIGHTS, count_classes, load_judge
@@ -248,3 +250,8 @@ def test_a_long_story_goes_to_and_fro_with_motions_that_its_character_has() -> N
     assert says_where(told[0], "meadow")
     assert told == list(long_captions(names, 9, seed=0))
     assert {"left", "right"} <= set(motions("cat", "meadow"))
+    route = ["right", "left", "jump", "right", "left", "spin", "right", "left", "still", "right"]
+    assert list(islice(to_and_fro("cat", "meadow"), 10)) == route
+    for character, scene in (("cat", "meadow"), ("fish", "sea"), ("car", "city")):
+        shown = set(islice(to_and_fro(character, scene), 30))
+        assert shown <= set(motions(character, scene)) and shown >= {"left", "right"}

@@ -1,11 +1,15 @@
 """The VAE's training: it learns, it resumes, and what it saves has the scale that it says."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from torch import Tensor
 
 from artv_cli.model.codec import encode_images
 from artv_cli.train.budget import Budget
@@ -116,8 +120,26 @@ def test_the_budget_is_spent_by_whichever_limit_comes_first() -> None:
 
 
 def test_evaluation_gives_the_psnr_of_the_frame_and_of_the_character() -> None:
-    whole, region = evaluate(VaeTraining(TINY).averaged(), TINY, batches=2)
-    assert 0 < region < 40 and 0 < whole < 40
+    batches = [sample_batch(TINY, index, "held-out") for index in range(2)]
+    seen = iter(batches)
+
+    class Worse(SimpleNamespace):
+        """Misses by 0.2 within the character, by 0.02 elsewhere, of a range of 2."""
+
+        def encode(self, frames: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(latent_dist=SimpleNamespace(mean=frames))
+
+        def decode(self, frames: Tensor) -> SimpleNamespace:
+            miss = torch.where(next(seen)[1] > 0.5, 0.2, 0.02)
+            return SimpleNamespace(sample=torch.where(frames > 0, frames - miss, frames + miss))
+
+    told: Any = Worse(device=torch.device("cpu"))
+    whole, region = evaluate(told, TINY, batches=2)
+    share = float(torch.cat([masks > 0.5 for _, masks in batches]).float().mean())
+    error = share * 0.1**2 + (1 - share) * 0.01**2
+    assert region == pytest.approx(20, abs=1e-3)
+    assert whole == pytest.approx(-10 * math.log10(error), abs=1e-3)
+    assert whole > region + 1, "or the two could be confused"
 
 
 def test_a_finished_vae_keeps_its_latents_while_its_decoder_learns(tmp_path: Path) -> None:

@@ -32,7 +32,13 @@ def storybook(
         typer.Option(help="The folder of a judge; by default the one inside.", metavar="FOLDER"),
     ] = None,
     segments: Annotated[
-        int, typer.Option(help="How many segments are judged.", metavar="N", min=1, max=100_000)
+        int,
+        typer.Option(
+            help="How many segments are judged, besides long stories.",
+            metavar="N",
+            min=1,
+            max=100_000,
+        ),
     ] = 200,
     frames_long: Annotated[
         int, typer.Option(help="Frames of a long story.", metavar="N", min=16, max=10_000)

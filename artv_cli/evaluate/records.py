@@ -30,11 +30,11 @@ class Record:
     """The verdict on one story, and what was measured on it.
 
     `told` is what was asked for last and `seen` what the judge named in the last 16 frames,
-    `early` in the first 16 of a long story. `background` in dB, of the last frame against the
-    first, None where it is hidden or is not to hold still; `sharpness` and `motion` as generated
-    and in ground truth; `reconstruction` in dB, of a given picture; `masks` the mean mask at each
-    sampling step's timestep, noisiest first; `environment` what the engine tells of versions and
-    device.
+    `early` in the first 16 of a long story, and of one that switches. `background` in dB, of the
+    last frame against the first, None where it is hidden or is not to hold still; `sharpness` and
+    `motion` as generated and in ground truth; `reconstruction` in dB, of a given picture; `masks`
+    the mean mask at each sampling step's timestep, noisiest first; `environment` what the engine
+    tells of versions and device.
     """
 
     key: str
@@ -71,7 +71,7 @@ def measure(
         kind=story.kind,
         told=story.truth.names[-1],
         seen=judge.name(last),
-        early=judge.name(frames[:WINDOW]) if story.kind == "long" else None,
+        early=judge.name(frames[:WINDOW]) if story.kind in ("long", "switch") else None,
         background=_background(frames, judge) if story.truth.at_rest else None,
         sharpness=(_sharpness(last, judge), _sharpness(truth, judge)),
         motion=(motion_magnitude(last), motion_magnitude(truth)),

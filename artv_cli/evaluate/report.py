@@ -27,11 +27,16 @@ class Variant:
 
 @dataclass(frozen=True)
 class Report:
-    """An evaluation: `variants` begin with the model as it is; `facts` say how it was measured."""
+    """An evaluation: `variants` begin with the model as it is; `facts` say how it was measured.
+
+    `tallies` tell of each name that was asked for, by what it names, how often it was seen and how
+    often asked for.
+    """
 
     title: str
     variants: Sequence[Variant]
     facts: Mapping[str, str]
+    tallies: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def missed(self) -> list[Figure]:
@@ -46,6 +51,7 @@ class Report:
         """Return the same as plain data."""
         return {
             "facts": dict(self.facts),
+            "tallies": {what: dict(tally) for what, tally in self.tallies.items()},
             "variants": {
                 variant.name: {
                     "figures": [_plain(figure) for figure in variant.figures],
@@ -58,28 +64,34 @@ class Report:
     def _lines(self) -> Iterator[str]:
         yield f"# {self.title}"
         yield ""
-        missed = len(self.missed)
-        yield f"{missed or 'No'} {'bar is' if missed == 1 else 'bars are'} missed."
+        missed, silent = len(self.missed), sum(f.is_met is None for f in self.variants[0].figures)
+        told = f"{missed or 'No'} {'bar is' if missed == 1 else 'bars are'} missed"
+        yield told + (f", {silent} not measured." if silent else ".")
         yield ""
         rows = [(f.name, str(f.bar), *told(f), str(f.count)) for f in self.variants[0].figures]
         yield from _table(("figure", "bar", "measured", "95 %", "", "stories"), rows)
         yield ""
-        yield "A figure at frame n is that of the 16 frames which end there."
+        yield "A figure at frame n is that of the 16 frames which end there; after a switch, the"
+        yield "same means: named by the judge as in the 16 frames before. Long stories are anchored"
+        yield "at their first frame."
         yield ""
         yield from _table(("measured with", ""), list(self.facts.items()))
         if len(self.variants) > 1:
             yield from self._ablation()
+        for what, tally in self.tallies.items():
+            yield from ("", f"## Which {what}s are seen where they are asked for", "")
+            rows = [(name, str(seen), str(asked)) for name, (seen, asked) in tally.items()]
+            yield from _table((what, "seen", "asked for"), rows)
         if any(variant.masks for variant in self.variants):
             yield from self._masks()
 
     def _ablation(self) -> Iterator[str]:
         yield from ("", "## The same under other settings", "")
-        names = [figure.name for figure in self.variants[0].figures]
         rows = [
-            (name, *(_value(variant.figures[index]) for variant in self.variants))
-            for index, name in enumerate(names)
+            (figure.name, str(figure.count), *(_value(v.figures[index]) for v in self.variants))
+            for index, figure in enumerate(self.variants[0].figures)
         ]
-        yield from _table(("figure", *(variant.name for variant in self.variants)), rows)
+        yield from _table(("figure", "stories", *(v.name for v in self.variants)), rows)
 
     def _masks(self) -> Iterator[str]:
         yield from ("", "## Mean mask at each sampling step (1 copies the frame before)", "")

@@ -1,11 +1,14 @@
 """The stories by which a model is judged, and how an engine tells them, one frame at a time.
 
 Each story is asked for in the words of a ground-truth clip whose combination of character, scene
-and motion was never trained on. Four kinds, of which every hundred segments have so many:
+and motion was never trained on. Of every hundred judged segments, the last of their stories, come
 
     text    50   16 frames from words alone
     switch  25   16 frames, then 16 more of another motion
     image   25   a clip's first frame, then 16 frames
+
+and besides them
+
     long     5   256 frames, to and fro, with another prompt every 16 frames
 
 The words of a long story do not keep to held-out motions: it asks whether a picture lasts, and is
@@ -71,9 +74,10 @@ class Story:
         return told.hexdigest()
 
 
-def count_stories(segments: int) -> dict[Kind, int]:
-    """Return how many stories of each kind there are: of each at least one."""
-    return {kind: max(1, round(share * segments)) for kind, share in SHARES.items()}
+def count_stories(segments: int, long: int | None = None) -> dict[Kind, int]:
+    """Return how many stories of each kind there are: of each at least one, `long` of those."""
+    counts = {kind: max(1, round(share * segments)) for kind, share in SHARES.items()}
+    return counts if long is None else counts | {"long": long}
 
 
 def draw_stories(
@@ -82,12 +86,13 @@ def draw_stories(
     frames_long: int,
     size: tuple[int, int],
     cast: Cast = EVERYBODY,
+    long: int | None = None,
 ) -> Iterator[Story]:
-    """Yield a cast's stories of `segments` segments and the long ones, mixed; `size` is (h, w).
+    """Yield a cast's stories of `segments` segments and the `long` ones, mixed; `size` is (h, w).
 
     With more segments there are the same stories and others after them.
     """
-    counts = count_stories(segments)
+    counts = count_stories(segments, long)
     order = sorted(
         (number / counts[kind], kind, number) for kind in counts for number in range(counts[kind])
     )

@@ -27,8 +27,8 @@ from artv_cli.errors import UsageError
 from artv_cli.evaluate.masks import MaskLog
 from artv_cli.evaluate.records import Ledger, Record, measure
 from artv_cli.evaluate.report import Report, Variant, sampling_text, title
-from artv_cli.evaluate.stories import Story, draw_stories, plan_story, tell
-from artv_cli.evaluate.summary import mean_masks, summarize
+from artv_cli.evaluate.stories import Story, count_stories, draw_stories, plan_story, tell
+from artv_cli.evaluate.summary import mean_masks, summarize, tally
 from artv_cli.evaluate.truth import PARTS
 from artv_cli.evaluate.verdict import Judge
 from artv_cli.model.folder import ModelFolder, fingerprint
@@ -66,13 +66,17 @@ class Way:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What to evaluate, by whom, on how much, and in which ways besides as the model is."""
+    """What to evaluate, by whom, on how much, and in which ways besides as the model is.
+
+    `long_stories`: how many of those there are; left out, one for every twenty segments.
+    """
 
     model: ModelFolder
     judge: Judge
     ledger: Path
     segments: int = 200
     frames_long: int = 256
+    long_stories: int | None = None
     seed: int = 0
     ways: Sequence[Way] = ()
     command: str = "artv evaluate storybook"
@@ -126,13 +130,16 @@ def evaluate(evaluation: Evaluation, load_engine: LoadEngine, say: Callable[[str
     All processes must call, and each gets the same report. Raises any class of `artv_cli.errors`;
     what was judged by then is kept.
     """
-    variants, told = [], []
+    variants: list[Variant] = []
+    told: list[Record] = []
+    tallies: dict[str, dict[str, tuple[int, int]]] = {}
     for way in (Way(), *evaluation.ways):
         records = _Bench(evaluation, way, load_engine, say).records()
         figures = summarize(records, evaluation.frames_long)
         variants.append(Variant(way.name, figures, mean_masks(records)))
         told += records
-    return Report(title(evaluation.model.name), variants, _facts(evaluation, told))
+        tallies = tallies or {part: tally(records, part) for part in PARTS}
+    return Report(title(evaluation.model.name), variants, _facts(evaluation, told), tallies)
 
 
 class _Bench:
@@ -152,17 +159,19 @@ class _Bench:
 
     def records(self) -> list[Record]:
         """Return a record of every story; judge those that the ledger lacks."""
-        keys = {self._key(story): story for story in self._stories()}
+        evaluation, keys = self._evaluation, []
         rank, size = join()
-        ledger = Ledger(self._evaluation.ledger)
-        for number, (key, story) in enumerate(keys.items(), 1):
-            if story.number % size == rank and ledger.get(key) is None:
+        ledger = Ledger(evaluation.ledger)
+        total = sum(count_stories(evaluation.segments, evaluation.long_stories).values())
+        for story in self._stories():  # one at a time: each holds its pictures
+            keys.append(self._key(story))
+            if story.number % size == rank and ledger.get(keys[-1]) is None:
                 record = self._judge(story)
                 ledger.add(record)
-                told = f"{number} of {len(keys)}, {story.name}, {record.seconds:.1f} s"
+                told = f"{len(keys)} of {total}, {story.name}, {record.seconds:.1f} s"
                 self._say(f"{self._way.name}: {told}")
         wait()
-        return Ledger(self._evaluation.ledger).records(keys)
+        return Ledger(evaluation.ledger).records(keys)
 
     def _stories(self) -> Iterator[Story]:
         evaluation = self._evaluation
@@ -173,6 +182,7 @@ class _Bench:
             evaluation.frames_long,
             (height, width),
             evaluation.cast,
+            evaluation.long_stories,
         )
 
     def _judge(self, story: Story) -> Record:

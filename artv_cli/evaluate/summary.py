@@ -1,6 +1,8 @@
 """From records to figures: each with what it must reach, how sure it is, and on how many stories.
 
-A figure "at frame n" is that of the 16 frames which end there.
+A figure "at frame n" is that of the 16 frames which end there. After a switch, character and scene
+are the same if the judge names them as it did in the 16 frames before: whether they were what was
+asked for is told by the stories from text alone.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from artv_cli.evaluate.figures import drift, wilson
 from artv_cli.evaluate.records import Record
 from artv_cli.evaluate.stories import Kind
-from artv_cli.evaluate.truth import Part
+from artv_cli.evaluate.truth import Names, Part
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def summarize(records: Sequence[Record], frames_long: int) -> list[Figure]:
         _share("text alone: scene", text, "scene", 95),
         _share("text alone: motion", text, "motion", 85),
         _share("after a switch: new motion", switch, "motion", 80),
-        _share("after a switch: same character", switch, "character", 90),
-        _share("after a switch: same scene", switch, "scene", 95),
+        _share("after a switch: same character", switch, "character", 90, _before),
+        _share("after a switch: same scene", switch, "scene", 95, _before),
         _share("from an image: character", image, "character", 95),
         _share("from an image: scene", image, "scene", 95),
         _mean("background at frame 16", short, lambda r: r.background, Bar(low=30)),
@@ -89,8 +91,36 @@ def mean_masks(records: Iterable[Record]) -> dict[int, float]:
     return {step: sum(heard[step]) / len(heard[step]) for step in sorted(heard, reverse=True)}
 
 
-def _share(name: str, records: Sequence[Record], part: Part, least: float) -> Figure:
-    right = sum(getattr(r.seen, part) == getattr(r.told, part) for r in records)
+def tally(records: Iterable[Record], part: Part) -> dict[str, tuple[int, int]]:
+    """Return of each name that was asked for how often it was seen, and how often asked for.
+
+    Long stories ask for many motions, so they do not count.
+    """
+    counts: dict[str, list[bool]] = {}
+    for record in records:
+        if record.kind != "long":
+            name = getattr(record.told, part)
+            counts.setdefault(name, []).append(getattr(record.seen, part) == name)
+    told = {name: (sum(right), len(right)) for name, right in counts.items()}
+    return dict(sorted(told.items(), key=lambda item: (-item[1][0] / item[1][1], item[0])))
+
+
+def _asked(record: Record) -> Names:
+    return record.told
+
+
+def _before(record: Record) -> Names:
+    return record.early or record.told
+
+
+def _share(
+    name: str,
+    records: Sequence[Record],
+    part: Part,
+    least: float,
+    expected: Callable[[Record], Names] = _asked,
+) -> Figure:
+    right = sum(getattr(r.seen, part) == getattr(expected(r), part) for r in records)
     if not records:
         return Figure(name, "%", Bar(low=least), None, 0)
     low, high = wilson(right, len(records))

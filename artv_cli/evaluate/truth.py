@@ -7,10 +7,10 @@ here are the world's without companions.
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from typing import Literal, get_args
 
 import torch
@@ -117,7 +117,7 @@ def find_held_out(
     Its first caption says where it happens, so that the scene can be asked of whoever reads it.
     With `at_rest` its background holds still.
     """
-    for candidate in itertools.count(seed * _STRIDE):
+    for candidate in count(seed * _STRIDE):
         script = _script(candidate, length, "held-out", cast)
         if suits(script.motions) and (_at_rest(script) or not at_rest):
             truth = sample_truth(candidate, length, "held-out", size, cast)
@@ -156,14 +156,19 @@ def labels(names: Names) -> Tensor:
 def long_captions(names: Names, count: int, seed: int) -> Iterator[str]:
     """Yield `count` prompts of a story in which a character goes to and fro and stays in sight."""
     rng = random.Random(f"long story {seed}")
-    possible = motions(names.character, names.scene)
-    steps = [[m for m in route if m in possible] for route in _ROUTES]
     before: Motion | None = None
-    for index in range(count):
-        route = steps[index % len(steps)]
-        motion = route[index // len(steps) % len(route)]
+    for motion in islice(to_and_fro(names.character, names.scene), count):
         yield _say(names, motion, before, rng)
         before = motion
+
+
+def to_and_fro(character: str, scene: str) -> Iterator[Motion]:
+    """Yield motions without end that keep a character in the picture, of those it has."""
+    possible = motions(character, scene)
+    steps = [[motion for motion in route if motion in possible] for route in _ROUTES]
+    for index in count():
+        route = steps[index % len(steps)]
+        yield route[index // len(steps) % len(route)]
 
 
 def _say(names: Names, motion: Motion, before: Motion | None, rng: random.Random) -> str:

@@ -22,13 +22,13 @@ from diffusers import AutoencoderKL
 
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import UsageError
-from artv_cli.files.output import write_text
+from artv_cli.files.output import replacing, write_text
 from artv_cli.machine import has_fast_bfloat16
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import load_model, load_weights
 from artv_cli.train import bank, vae
 from artv_cli.train.loop import Learner, Row, Trainer
-from artv_cli.train.parallel import accelerator_for
+from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.preset import Preset
 from artv_cli.train.progress import line
 from artv_cli.train.run_folder import MODEL, Outcome, alone, require_own
@@ -48,10 +48,10 @@ class StorybookSession:
     """One run of the embedded model's training; it goes on where the last one stopped.
 
     From here to the end of `run` it has the folder to itself. `start_from` names a model whose
-    autoencoder and networks are begun with; with `decoder_only` its autoencoder's decoder is
-    trained and everything else stays. `samples`: examples for the networks in all, by default the
-    preset's. Raises UsageError for what does not go together, ModelError for a bad model,
-    CacheLocked while another process trains there.
+    autoencoder is taken and whose networks are begun with; with `decoder_only` its autoencoder's
+    decoder is trained and everything else stays. `samples`: examples for the networks in all, by
+    default the preset's. Raises UsageError for what does not go together, ModelError for a bad
+    model, CacheLocked while another process trains there.
     """
 
     def __init__(
@@ -110,6 +110,9 @@ class StorybookSession:
     # ---------------------------------------------------------------- the autoencoder
 
     def _train_vae(self) -> bool:
+        if self.base is not None and not self.decoder_only:
+            self._take_vae(self.base)
+            return True
         if self._is_vae_there():
             return True
         base: Any = None
@@ -133,6 +136,13 @@ class StorybookSession:
         )
         self.accelerator.wait_for_everyone()
         return is_done
+
+    def _take_vae(self, base: ModelFolder) -> None:
+        """Take a model's autoencoder as it is: its networks know no other latents."""
+        if self.accelerator.is_main_process and not self._is_vae_there():
+            with replacing(self.out / VAE) as folder:
+                load_model(base).vae.save_pretrained(folder)
+        self.accelerator.wait_for_everyone()
 
     def _is_vae_there(self) -> bool:
         folder = self.out / VAE
@@ -233,7 +243,8 @@ class StorybookSession:
 
     @property
     def _left(self) -> float:
-        return max(0.0, self._end - time.monotonic())
+        """The seconds left, to all processes alike: or they would stop at different steps."""
+        return agree(max(0.0, self._end - time.monotonic()), self.accelerator.device)
 
     @property
     def _workers(self) -> int:

@@ -116,7 +116,7 @@ def test_averages_that_only_cards_could_gather_do_not_wait_in_main_memory(
 ) -> None:
     accelerator: Any = SimpleNamespace(is_fsdp2=is_fsdp2, device=torch.device(device))
     if is_fsdp2 and device == "cuda" and ema_on == "cpu":
-        with pytest.raises(UsageError, match="with FSDP averages cannot wait in main memory"):
+        with pytest.raises(UsageError, match="`ema_on: cpu` cannot be had with FSDP"):
             require_gathered(accelerator, ema_on)
     else:
         require_gathered(accelerator, ema_on)

@@ -53,8 +53,9 @@ def require_gathered(accelerator: Accelerator, ema_on: str) -> None:
     """Raise UsageError where averages would be spread over processes that cannot gather them."""
     if ema_on == "cpu" and accelerator.is_fsdp2 and accelerator.device.type != "cpu":
         raise UsageError(
-            "with FSDP averages cannot wait in main memory: only cards could gather them",
-            "Leave `ema_on: cpu` out of the recipe: FSDP spreads the averages over the cards.",
+            f"`ema_on: {ema_on}` cannot be had with FSDP: what is spread over cards is gathered by"
+            " cards alone",
+            "Leave it out of the recipe: FSDP spreads the averages over the cards.",
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import diffusers
 import PIL
@@ -11,8 +12,12 @@ import torch
 import transformers
 
 from artv_cli import __version__
-from artv_cli.errors import UsageError
+from artv_cli.errors import ArtvError, UsageError
 from artv_cli.model.repository import first_line
+
+ANOTHER_DEVICE = (
+    "Close what else uses it, or name --device cpu, and run it again: it goes on with what is done."
+)
 
 
 def environment(device: str) -> Mapping[str, str]:
@@ -38,6 +43,16 @@ def free_memory(device: str) -> int | None:
     if device == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return psutil.virtual_memory().available if device == "cpu" else None
+
+
+@contextmanager
+def memory_told(remedy: str = ANOTHER_DEVICE) -> Iterator[None]:
+    """Raise ArtvError, with what would help, where a device's memory is spent."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        said = first_line(error)[:300]
+        raise ArtvError(f"the device has no memory left: {said}", remedy) from error
 
 
 def resolve_device(name: str) -> str:

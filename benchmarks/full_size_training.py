@@ -7,7 +7,7 @@ Stable Diffusion's layout, random too, before the clock starts::
     python -m benchmarks.full_size_training --minutes 9 --out runs/full-size
 
 `log.jsonl` there gains a line at intervals (loss and mask as means since the line before), and
-`summary.json` says what came of it. With `--save` the state is written at the end (24 GB) and
+`summary.json` says what came of it. With `--save` the state is written at the end (21 GB) and
 the same command goes on from there.
 """
 
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -90,7 +91,8 @@ def summary(rows: list[Row]) -> Row:
     """Say whether the loss fell and memory held still from the first lines of a log to the last.
 
     Of each end a tenth of the lines is taken, at least one; memory starts to count at the second
-    line, when the optimiser has its moments and the allocator its pools.
+    line, when the optimiser has its moments and the allocator its pools. What is resident is the
+    process's own, in main memory.
     """
     tenth = max(1, len(rows) // 10)
     settled = rows[min(1, len(rows) - 1)]
@@ -101,7 +103,8 @@ def summary(rows: list[Row]) -> Row:
         "mask_last": _mean(rows[-tenth:], "mask"),
         "samples_per_second": _mean(rows[len(rows) // 2 :], "samples_per_second"),
         "peak_gigabytes": max(row["peak_gigabytes"] for row in rows),
-        "growth_megabytes": round(1000 * (rows[-1]["gigabytes"] - settled["gigabytes"]), 1),
+        "growth_megabytes": _growth(settled, rows[-1], "gigabytes"),
+        "resident_growth_megabytes": _growth(settled, rows[-1], "resident_gigabytes"),
     }
 
 
@@ -115,7 +118,12 @@ def _row(trainer: Trainer, window: list[Tensor], seconds: float) -> Row:
         "samples_per_second": round(samples / seconds, 2),
         "gigabytes": round(torch.cuda.memory_allocated() / GIGA, 4),  # 0 without CUDA
         "peak_gigabytes": round(torch.cuda.max_memory_allocated() / GIGA, 3),
+        "resident_gigabytes": round(psutil.Process().memory_info().rss / GIGA, 4),
     }
+
+
+def _growth(early: Row, late: Row, name: str) -> float:
+    return round(1000 * (late[name] - early[name]), 1)
 
 
 def _mean(rows: list[Row], name: str) -> float:

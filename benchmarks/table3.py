@@ -9,7 +9,8 @@ runs anywhere; the timing part needs a CUDA device::
     python -m benchmarks.table3 --only timing-320 --compile
 
 Every finished piece is kept in a JSON file beside the Markdown, so that a run goes on where the
-last one stopped; on another device the times start afresh. A cell that runs out of memory says so.
+last one stopped; on another device the times start afresh. A cell that runs out of memory says so;
+one that failed in another way does too, and is measured again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,14 @@ from benchmarks.full_size import (
     modelscope_pass,
 )
 from benchmarks.report import Results, device_name, markdown
-from benchmarks.timing import Cell, attempt, measure_latency, measure_pass, measure_training
+from benchmarks.timing import (
+    FAILED,
+    Cell,
+    attempt,
+    measure_latency,
+    measure_pass,
+    measure_training,
+)
 
 SIZES = (320, 448, 768)
 TRAINING_BATCH = 16
@@ -103,10 +111,13 @@ def all_pieces(sizes: list[int], compile_mode: str | None) -> list[Piece]:
 def choose(pieces: list[Piece], only: list[str], count_only: bool, known: Results) -> list[Piece]:
     """Return what is to be run here: the named groups, or else all that is still missing."""
     has_cuda = torch.cuda.is_available() and not count_only
-    possible = [piece for piece in pieces if has_cuda or not piece.needs_cuda]
     if only:
-        return [piece for piece in possible if piece.group in only]
-    return [piece for piece in possible if count_only or piece.key not in known.cells]
+        named = [piece for piece in pieces if piece.group in only]
+        if beyond := [piece.group for piece in named if piece.needs_cuda and not has_cuda]:
+            raise SystemExit(f"{beyond[0]} needs a CUDA device, and there is none to be used.")
+        return named
+    possible = [piece for piece in pieces if has_cuda or not piece.needs_cuda]
+    return [piece for piece in possible if count_only or not _is_done(piece, known)]
 
 
 def run(pieces: list[Piece], results: Results, out: Path) -> None:
@@ -137,6 +148,12 @@ def save(results: Results, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out.with_suffix(".json"), json.dumps(vars(results), indent=1) + "\n")
     write_text(out, markdown(results))
+
+
+def _is_done(piece: Piece, known: Results) -> bool:
+    """Tell whether a cell is there, were it only because the device cannot hold it."""
+    cell = known.cells.get(piece.key)
+    return cell is not None and not cell.get("error", "").startswith(FAILED)
 
 
 def _training(side: int) -> Cell:

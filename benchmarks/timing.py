@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from artv_cli.artv_engine import ArtvEngine
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.engine import FrameRequest
 from artv_cli.model.initial import PAPER_SAMPLING
+from artv_cli.model.repository import first_line
 from artv_cli.model.weights import Model
 from artv_cli.train.examples import Clips
 from benchmarks.full_size import Pass, build_artv, build_autoencoder, build_text_encoder, wake
@@ -31,6 +33,7 @@ GIGA = 1e9
 WARM_UP, ROUNDS, ROUND_SECONDS = 3, 5, 0.6
 MATRIX_SIDES = (8192, 16384)
 TRAINING_STEPS, FRAMES_TIMED = 10, 3
+FAILED = "failed: "  # how the error of a cell begins that another run may find
 
 Module = TypeVar("Module", bound=nn.Module)
 Cell = dict[str, Any]  # of results: numbers by name, or what went wrong as "error"
@@ -42,8 +45,8 @@ def attempt(measure: Callable[[], Cell]) -> Cell:
         cell = measure()
     except torch.OutOfMemoryError:
         cell = {"error": "out of memory"}
-    except RuntimeError as error:
-        cell = {"error": f"failed: {str(error).splitlines()[0]}"}
+    except Exception as error:  # one cell's trouble is not the next one's
+        cell = {"error": f"{FAILED}{first_line(error)}"}
     gc.collect()
     torch.compiler.reset()
     torch.cuda.empty_cache()
@@ -107,15 +110,16 @@ def measure_latency(size: int, compile_mode: str | None) -> Cell:
 
 def measure_training(clips: Clips, batch_size: int) -> Cell:
     """Return the samples per second of the paper's training step, and its peak memory."""
-    trainer = new_trainer(full_size_learner(DEVICE), clips, batch_size, Path("never-saved"))
-    for _ in range(WARM_UP):
-        trainer.train_step()
-    torch.cuda.reset_peak_memory_stats()
-    started = time.perf_counter()
-    for _ in range(TRAINING_STEPS):
-        trainer.train_step()
-    torch.cuda.synchronize()
-    rate = TRAINING_STEPS * batch_size / (time.perf_counter() - started)
+    with TemporaryDirectory() as folder:
+        trainer = new_trainer(full_size_learner(DEVICE), clips, batch_size, Path(folder))
+        for _ in range(WARM_UP):
+            trainer.train_step()
+        torch.cuda.reset_peak_memory_stats()
+        started = time.perf_counter()
+        for _ in range(TRAINING_STEPS):
+            trainer.train_step()
+        torch.cuda.synchronize()
+        rate = TRAINING_STEPS * batch_size / (time.perf_counter() - started)
     return {"samples_per_second": rate, "gigabytes": peak_gigabytes(), "batch_size": batch_size}
 
 
@@ -124,7 +128,10 @@ def on_device(build: Callable[[], Module]) -> Module:
     with torch.device(DEVICE):
         module = build()
     wake(module)
-    module.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(torch.bfloat16)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:  # `Module.to` would ask it of convolutions over time as well
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return module.requires_grad_(False).eval()
 
 

@@ -132,7 +132,9 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     engine = SimpleNamespace(load_engine=studio.load_engine)
     monkeypatch.setitem(sys.modules, "artv_cli.artv_engine", engine)
     machine = SimpleNamespace(
-        environment=lambda device: studio.engine.environment, resolve_device=str
+        environment=lambda device: studio.engine.environment,
+        resolve_device=str,
+        memory_told=lambda: lambda method: method,
     )
     monkeypatch.setitem(sys.modules, "artv_cli.machine", machine)
     for module in ("artv_cli.story", "artv_cli.commands.cache", "artv_cli.commands.models"):

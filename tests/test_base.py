@@ -343,6 +343,18 @@ def test_a_single_file_without_a_vocabulary_asks_for_one(single: Path, tmp_path:
     assert "holds no tokenizer" in said and DEFAULT_BASE in said
 
 
+def test_a_vocabulary_that_is_not_there_is_no_base_that_is_not_there(
+    single: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = complaint(single, prediction="epsilon", tokenizer="./nowhere")
+    assert "there is no tokenizer './nowhere'" in said
+    assert "with --tokenizer name the tokenizer/ folder" in said
+    failing(monkeypatch, OSError("no route"))
+    said = complaint(single, prediction="epsilon")  # the file is here, its vocabulary is not
+    assert f"the tokenizer: '{DEFAULT_BASE}' could not be fetched" in said and "--tokenizer" in said
+    assert "or a .safetensors file" not in said
+
+
 def test_options_that_mean_nothing_here_are_usage_errors(pristine: Path, single: Path) -> None:
     for how in ({"prediction": "epsilon"}, {"tokenizer": "x"}):
         with pytest.raises(UsageError, match="is for a single file"):

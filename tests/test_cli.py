@@ -69,6 +69,31 @@ def test_every_error_is_a_sentence_without_a_traceback(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("prepare", "videos", "--out", "shards"), "--max-seconds"),
+        (("prepare", "videos", "--out", "shards"), "--min-motion"),
+        (("prepare", "videos", "--out", "shards", "--clip-model", "x"), "--keep"),
+        (("train", "recipe.yaml"), "--minutes"),
+    ],
+)
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_no_finite_number_is_refused_wherever_one_is_asked_for(
+    studio: Studio, command: tuple[str, ...], option: str, value: str
+) -> None:
+    result = studio.run(*command, option, value)
+    assert result.exit_code == 2
+    # Newer releases of Typer see that nan lies within no bounds, and word it themselves.
+    said = result.stderr
+    assert option in said and ("no finite number" in said or "Invalid value" in said)
+
+
+def test_no_bound_is_a_number_that_is_none(studio: Studio) -> None:
+    result = studio.run("prepare", "videos", "--out", "shards", "--max-motion", "inf")
+    assert result.exit_code == 2 and "--max-motion inf is no finite number" in result.stderr
+
+
 def test_debug_alone_shows_the_traceback(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     studio.write()
     failing(monkeypatch, errors.ModelError("what is wrong"))

@@ -40,4 +40,4 @@ def test_bad_options_are_told(studio: Studio) -> None:
 def test_a_model_that_is_not_there_has_its_exit_code(studio: Studio) -> None:
     film(studio.folder / "a.mp4", shot("cow", "still", "meadow", 1) * 9, "a cow")
     result = studio.run("prepare", "a.mp4", "--out", "shards", "--clip-model", "./nowhere")
-    assert result.exit_code == 3 and "there is no model" in result.stderr
+    assert result.exit_code == 3 and "there is no model" in result.stderr, result.stderr

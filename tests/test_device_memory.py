@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from torch import nn
 
-from artv_cli.errors import ArtvError
-from artv_cli.train.device_memory import advice, memory_told
+from artv_cli.errors import UsageError
+from artv_cli.train.device_memory import advice, require_memory
 from artv_cli.train.training_recipe import LoraForm, TrainingRecipe
 
 SPARING = {
@@ -36,10 +36,25 @@ def test_where_all_is_set_the_size_and_the_device_are_left() -> None:
     assert said == "What is left is a smaller size, or a device with more memory."
 
 
-def test_only_the_devices_memory_is_told_of() -> None:
-    with pytest.raises(ArtvError, match="no memory left: CUDA out of memory") as caught:
-        with memory_told(recipe()):
-            raise torch.OutOfMemoryError("CUDA out of memory.\nMore of it.")
-    assert "More" not in caught.value.message
-    with pytest.raises(ZeroDivisionError), memory_told(recipe()):
-        raise ZeroDivisionError
+@pytest.mark.parametrize(
+    ("settings", "need", "spared"),
+    [({}, "9.6", ["ema_on: cpu", "spares 1.6 GB", "lora"]),
+     ({"ema_on": "cpu"}, "8.0", ["lora"]),
+     ({"ema_on": "cpu", "lora": LoraForm()}, "8.0", ["Close what else"])],
+)  # fmt: skip
+def test_what_cannot_fit_a_card_is_told_before_the_first_step(
+    settings: dict[str, object], need: str, spared: list[str]
+) -> None:
+    """What is trained counts with its gradient, two moments and average; what is not, once."""
+    trained, frozen = (nn.Linear(20_000, 20_000, bias=False, device="meta") for _ in range(2))
+    modules = [trained, frozen.requires_grad_(False)]
+    enough = round(float(need) * 1e9)
+    for free in (None, enough):
+        require_memory(recipe(**settings), modules, "cuda", free)
+    with pytest.raises(UsageError, match=f"needs {need} GB of cuda, .* and 7.0 GB are") as caught:
+        require_memory(recipe(**settings), modules, "cuda", 7 * 10**9)
+    with pytest.raises(UsageError):
+        require_memory(recipe(**settings), modules, "cuda", enough - 1)
+    remedy = caught.value.remedy
+    assert all(word in remedy for word in spared)
+    assert ("ema_on" in remedy) == ("ema_on" not in settings)

@@ -50,6 +50,20 @@ def test_training_learns_and_its_log_and_summary_say_so(tmp_path: Path) -> None:
     assert (told["loss_first"], told["loss_last"]) == (rows[0]["loss"], rows[-1]["loss"])
     assert told["growth_megabytes"] == 0  # of a GPU's memory, which is not used here
     assert told["samples_per_second"] > 0
+    assert all(0.01 < row["resident_gigabytes"] < 100 for row in rows)
+
+
+def test_memory_that_grows_is_told_of_from_the_second_line_on() -> None:
+    steady = {"loss": 1.0, "mask": 0.5, "samples_per_second": 2.0, "peak_gigabytes": 40.0}
+    rows = [
+        {**steady, "step": n, "gigabytes": 30 + 0.002 * n, "resident_gigabytes": 5 + 0.25 * n}
+        for n in range(1, 6)
+    ]
+    rows[0]["gigabytes"] = 10.0  # before the optimiser has its moments
+    told = summary(rows)
+    assert told["growth_megabytes"] == 6
+    assert told["resident_growth_megabytes"] == 750
+    assert summary(rows[:1])["resident_growth_megabytes"] == 0
 
 
 def test_a_saved_training_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from artv_cli.machine import autocast, has_fast_bfloat16
+from artv_cli.errors import ArtvError
+from artv_cli.machine import autocast, has_fast_bfloat16, memory_told
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,12 @@ def test_products_are_computed_in_what_is_faster(
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
     with autocast("cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_only_the_devices_memory_is_told_of() -> None:
+    with pytest.raises(ArtvError, match="no memory left: CUDA out of memory") as caught:
+        with memory_told("Take less."):
+            raise torch.OutOfMemoryError("CUDA out of memory.\nMore of it.")
+    assert "More" not in caught.value.message and caught.value.remedy == "Take less."
+    with pytest.raises(ZeroDivisionError), memory_told("Take less."):
+        raise ZeroDivisionError

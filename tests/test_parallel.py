@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,14 @@ from torch import Tensor, nn
 
 from artv_cli.errors import UsageError
 from artv_cli.train import parallel
-from artv_cli.train.parallel import accelerator_for, agree, average_gradients, join, wait
+from artv_cli.train.parallel import (
+    accelerator_for,
+    agree,
+    average_gradients,
+    join,
+    require_gathered,
+    wait,
+)
 
 
 def layers() -> nn.Module:
@@ -98,3 +106,17 @@ def test_a_parameter_without_gradient_stays_without() -> None:
 def test_all_processes_go_by_the_latest_clock() -> None:
     assert join() == (1, 2)
     assert (agree(3.5), agree(9.5)) == (7.0, 9.5)
+
+
+@pytest.mark.parametrize("is_fsdp2", [True, False])
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+@pytest.mark.parametrize("ema_on", ["cpu", "device"])
+def test_averages_that_only_cards_could_gather_do_not_wait_in_main_memory(
+    is_fsdp2: bool, device: str, ema_on: str
+) -> None:
+    accelerator: Any = SimpleNamespace(is_fsdp2=is_fsdp2, device=torch.device(device))
+    if is_fsdp2 and device == "cuda" and ema_on == "cpu":
+        with pytest.raises(UsageError, match="`ema_on: cpu` cannot be had with FSDP"):
+            require_gathered(accelerator, ema_on)
+    else:
+        require_gathered(accelerator, ema_on)

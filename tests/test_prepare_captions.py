@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_clip import SIDE, tiny_clip
 from transformers import AutoTokenizer, CLIPModel
 
-from artv_cli.errors import ModelError
+from artv_cli.errors import ArtvError, ModelError
 from artv_cli.prepare.captions import SEEN, CaptionScorer, find_clip
 
 FRAMES = shot("cat", "jump", "snow", 10)
@@ -118,3 +118,15 @@ def test_a_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     with pytest.raises(ModelError, match="could not be fetched from the hub: no route"):
         find_clip("openai/clip-vit-large-patch14")
+
+
+def test_where_a_cards_memory_is_spent_another_device_is_named(
+    scorer: CaptionScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(CaptionScorer, "_pictures", fail)
+    with pytest.raises(ArtvError, match="no memory left: CUDA out of memory") as caught:
+        scorer.score(FRAMES, "a cat")
+    assert "--device cpu" in caught.value.remedy

@@ -13,7 +13,7 @@ from home_videos import film, shot
 from safetensors.torch import load
 from tiny import LATENT, SIZE, edit_json, tiny_folder
 
-from artv_cli.errors import UsageError
+from artv_cli.errors import ArtvError, UsageError
 from artv_cli.model.codec import Autoencoder
 from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model
@@ -103,6 +103,22 @@ def test_training_takes_the_latents_of_wide_and_tall_films_and_encodes_nothing(
     outcome = Session(recipe, tmp_path / "run", device="cpu", say=said.append).run()
     assert outcome.samples == 4
     assert not [line for line in said if "anew" in line or "skipped" in line]
+
+
+def test_where_a_cards_memory_is_spent_another_device_is_named(
+    studio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Encoder, "__call__", fail)
+    order = Order(
+        places=(studio / "videos",), out=tmp_path / "shards", size=64,
+        latents=str(studio / "tiny"), device="cpu",
+    )  # fmt: skip
+    with pytest.raises(ArtvError, match="no memory left: CUDA out of memory") as caught:
+        prepare(order, lambda line: None)
+    assert "--device cpu" in caught.value.remedy and "--offload" not in caught.value.remedy
 
 
 def test_begun_work_does_not_go_on_for_another_size(studio: Path, tmp_path: Path) -> None:

@@ -9,7 +9,16 @@ import pytest
 
 from artv_cli.errors import CacheLocked, UsageError
 from artv_cli.files.durable import temporary_for
-from artv_cli.train.run_folder import LORA, MODEL, STATE, alone, require_own
+from artv_cli.train.run_folder import (
+    LOG,
+    LORA,
+    MODEL,
+    STATE,
+    alone,
+    append_row,
+    cut_log,
+    require_own,
+)
 
 
 @pytest.mark.parametrize("part", [MODEL, LORA])
@@ -47,3 +56,25 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     mine.touch()
     with alone(tmp_path):
         assert mine.exists() and not dead.exists()
+
+
+def test_a_log_is_cut_back_to_the_state_that_is_gone_on_with(tmp_path: Path) -> None:
+    cut_log(tmp_path, 0)  # there is none
+    rows = [{"step": 2, "loss": 1.0}, {"note": "of no step"}, {"step": 3}, {"step": 4}]
+    for row in rows:
+        append_row(tmp_path / LOG, row)
+    whole = (tmp_path / LOG).read_bytes()
+    cut_log(tmp_path, 4)
+    assert (tmp_path / LOG).read_bytes() == whole
+    cut_log(tmp_path, 3)
+    assert (tmp_path / LOG).read_bytes() == whole[: whole.index(b'{"step": 4')]
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 3, "lo', b'{"step": 3}', b"\0\0\0\0", b"3\n"])
+def test_what_a_kill_left_of_a_line_is_cut_off(tmp_path: Path, torn: bytes) -> None:
+    append_row(tmp_path / LOG, {"step": 2})
+    with (tmp_path / LOG).open("ab") as log:
+        log.write(torn)
+    cut_log(tmp_path, 9)
+    append_row(tmp_path / LOG, {"step": 3})
+    assert (tmp_path / LOG).read_bytes() == b'{"step": 2}\n{"step": 3}\n'

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ import artv_cli.train.checkpoint as checkpoint
 from artv_cli.artv_engine import load_engine
 from artv_cli.cli import app
 from artv_cli.engine import FrameRequest
+from artv_cli.errors import RenderError, UsageError
 from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model, save_model
 from artv_cli.train.loop import Trainer
@@ -131,6 +133,30 @@ def test_the_model_holds_the_averages_and_the_base_is_as_it_was(
         assert str(studio) not in file.read_text()
 
 
+def test_only_the_process_that_writes_the_model_keeps_its_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[int] = []
+    gathered: list[weakref.ref[torch.Tensor]] = []
+
+    def gather(weight: torch.Tensor) -> torch.Tensor:
+        kept.append(sum(tensor() is not None for tensor in gathered))
+        copy = weight.clone()
+        gathered.append(weakref.ref(copy))
+        return copy
+
+    monkeypatch.setattr("artv_cli.train.session.whole", gather)
+    weights = {f"networks.{n}": torch.zeros(2) for n in range(5)}
+    second: Any = SimpleNamespace(
+        trainer=SimpleNamespace(average=SimpleNamespace(weights=weights)),
+        accelerator=SimpleNamespace(is_main_process=False),
+        out=Path("run"),
+    )
+    Session._export(second)
+    assert len(kept) == 5, "spread weights are gathered by all processes together"
+    assert max(kept) <= 1
+
+
 def test_a_stopped_run_goes_on_to_the_same_bits(studio: Path, finished: Path) -> None:
     run(studio, "stopped", "--samples", "4")
     result = run(studio, "stopped", "--json")
@@ -138,6 +164,23 @@ def test_a_stopped_run_goes_on_to_the_same_bits(studio: Path, finished: Path) ->
     assert (told["step"], told["samples"]) == (4, 8)
     assert same(studio / "stopped" / "state.safetensors", finished / "state.safetensors")
     assert find_model(told["model"]).fingerprint == find_model(str(finished / "model")).fingerprint
+
+
+def test_steps_that_are_taken_again_stand_in_the_log_once(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die() -> None:
+        with (studio / "logged" / "log.jsonl").open("a") as log:
+            log.write('{"step": 3, "validation_l')
+        raise KeyboardInterrupt
+
+    run(studio, "logged", "--samples", "2")
+    with monkeypatch.context() as patch:
+        failing_at(4, patch, die)
+        run(studio, "logged", code=130)  # step 2 is in the log, step 1 in the state
+    run(studio, "logged")
+    told = [row["step"] for row in rows(studio / "logged")]
+    assert told == [row["step"] for row in rows(finished)]
 
 
 def failing_at(step: int, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None]) -> None:
@@ -161,7 +204,12 @@ def test_interrupted_a_run_keeps_its_step_and_says_how_to_go_on(
         result = run(studio, "asked", code=130)
     assert "stopped after step 3" in result.stderr
     assert "To go on:\n  artv train recipe.yaml" in result.stderr
+    assert "with --minutes 0 the same command writes its model" in " ".join(result.stderr.split())
     assert "frame" not in result.stderr and not (studio / "asked" / "model").exists()
+    run(studio, "asked", "--minutes", "0")
+    assert find_model(str(studio / "asked" / "model")).fingerprint
+    with safe_open(studio / "asked" / "state.safetensors", "pt") as file:
+        assert file.metadata()["step"] == "3"
     run(studio, "asked")
     assert same(studio / "asked" / "state.safetensors", finished / "state.safetensors")
 
@@ -179,6 +227,52 @@ def test_where_memory_is_short_the_recipe_is_what_to_change(
     assert "Set pass_size: 1, ema_on: cpu, precision: bf16 in the recipe" in told
     assert "`lora: {rank: 16}`" in told
     assert "--offload" not in told and "frames" not in told
+
+
+def test_a_card_is_asked_for_room_before_anything_is_put_onto_it(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("artv_cli.train.session.free_memory", lambda name: asked.append(name) or 99)
+    session: Any = SimpleNamespace(
+        recipe=load_training_recipe(studio / "recipe.yaml"),
+        accelerator=SimpleNamespace(device=torch.device("cuda:1"), is_fsdp2=False),
+        _load=tiny_model,
+    )
+    with pytest.raises(UsageError, match="before its first step the training needs"):
+        Session._prepare(session, [], [], None)
+    assert asked == ["cuda:1"]
+
+
+def test_with_deterministic_kernels_a_cpu_comes_to_the_bits_that_it_comes_to_without(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    seen: list[bool] = []
+    recipe = variant(studio, "deterministic.yaml", deterministic="true")
+    with monkeypatch.context() as patch:
+        failing_at(2, patch, lambda: seen.append(torch.are_deterministic_algorithms_enabled()))
+        run(studio, "deterministic", recipe=recipe)
+    assert seen == [True] and not torch.are_deterministic_algorithms_enabled()
+    assert same(studio / "deterministic" / "state.safetensors", finished / "state.safetensors")
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory.\nmore"), RenderError("it is NaN")]
+)
+def test_a_sheet_that_cannot_be_drawn_costs_no_training(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("artv_cli.train.session.draw_sheet", fail)
+    out = f"no-sheet-{type(error).__name__}"
+    said = " ".join(run(studio, out).stderr.split())
+    reason = str(error).splitlines()[0]
+    assert f"no sheet of step 3 could be drawn: {reason}; the training goes on" in said
+    assert not (studio / out / "samples").exists()
+    assert same(studio / out / "state.safetensors", finished / "state.safetensors")
 
 
 def test_a_finished_run_says_where_its_model_is(studio: Path, finished: Path) -> None:
@@ -233,7 +327,8 @@ def test_the_recipe_for_one_consumer_card_is_gone_on_with_to_the_same_bits(
     """As in the README, with the averages in main memory; once through, and once killed."""
     recipe = variant(
         studio, "consumer.yaml", pass_size="1", checkpoint_activations="true", ema_on="cpu",
-        lora="{rank: 16, whole: [mask, adapter, anchor, class_embedding]}", sheets="{every: 0}",
+        lora="{rank: 16, whole: [mask, adapter, anchor, class_embedding]}",
+        sheets="{every: 3, frames: 2, steps: 1, prompts: [a cat walks through snow]}",
         checkpoint_every="1ms",
     )  # fmt: skip
 
@@ -247,6 +342,12 @@ def test_the_recipe_for_one_consumer_card_is_gone_on_with_to_the_same_bits(
     run(studio, "card-killed", "--lora", "2", recipe=recipe)
     one, other = (studio / f / "state.safetensors" for f in ("card-whole", "card-killed"))
     assert same(one, other)
+    sheets = [f.parent / "samples" / "step-0000003.png" for f in (one, other)]
+    assert sheets[0].read_bytes() == sheets[1].read_bytes()
+    with Image.open(sheets[0]) as picture:  # a clip has two rows, the prompt one
+        assert picture.size == tuple(
+            count * (side + 4) + 4 for count, side in zip((2, 3), SIZE, strict=True)
+        )
     state = load_file(one)
     assert {w.shape[0] for name, w in state.items() if "lora_A" in name} == {2}
     assert any("average/networks.mask.unet.class_embedding" in name for name in state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,38 @@ def test_a_folder_is_searched_to_the_bottom_in_a_fixed_order(tmp_path: Path) -> 
         ("c.mkv", "(there is no caption: c.txt is missing)"),
         ("d.mp4", "(its caption is empty)"),
     ]
+
+
+def test_folders_come_in_the_order_of_whole_names_however_they_are_nested(tmp_path: Path) -> None:
+    names = [
+        "b.mp4",
+        "b/x.mp4",
+        "b-.mp4",
+        "b/x/y.mp4",
+        "b0.mp4",
+        "B/a.mp4",
+        "b/.h/a.mp4",
+        "a/é.mp4",
+    ]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    told = [source.name for source in list_sources([tmp_path])]
+    assert told == sorted(set(names) - {"b/.h/a.mp4"})
+
+
+def test_of_many_folders_one_is_in_memory(tmp_path: Path) -> None:
+    for folder in range(20):
+        (tmp_path / f"{folder}").mkdir()
+        for video in range(100):
+            (tmp_path / f"{folder}" / f"{video}.mp4").touch()
+    assert sum(1 for _ in list_sources([tmp_path])) == 2000
+    tracemalloc.start()  # now that Python's table of all names, which grows in leaps, has grown
+    assert sum(1 for _ in list_sources([tmp_path])) == 2000
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 60_000  # bytes: names of one folder, where paths of all took a megabyte
 
 
 @pytest.mark.parametrize(

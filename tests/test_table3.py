@@ -17,7 +17,7 @@ from benchmarks import full_size, table3
 from benchmarks.counting import count
 from benchmarks.full_size import artv_pass, artv_step, wake
 from benchmarks.report import Results, markdown
-from benchmarks.table3 import CONTENDERS, count_cost, load
+from benchmarks.table3 import CONTENDERS, all_pieces, choose, count_cost, load
 
 ROUNDING = 0.005  # of a figure with two digits
 
@@ -130,10 +130,22 @@ def test_what_is_known_is_not_done_again_unless_named(
         assert ("count-64/artv" in capsys.readouterr().out) is done
 
 
+def test_what_failed_is_done_again_but_not_what_the_device_cannot_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    errors = {"modelscope": "failed: no kernel", "artv": "out of memory"}
+    cells = {f"timing-64/{name}": {"error": error} for name, error in errors.items()}
+    pieces = [piece for piece in all_pieces([64], None) if piece.key in cells]
+    chosen = choose(pieces, [], False, Results("a card", "", cells))
+    assert [piece.key for piece in chosen] == ["timing-64/modelscope"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--only", "timing-1"], "no piece 'timing-1'"),
+        (["--only", "count-320", "timing-320"], "timing-320 needs a CUDA device"),
         (["--sizes", "100"], "multiples of 64, and 100 is not"),
     ],
 )

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet3DConditionModel
 from tiny import TEXT_WIDTH, tiny_networks, tiny_text, tiny_vae
 
 from artv_cli.train.loop import Learner
 from benchmarks import full_size, timing
 from benchmarks.clips import random_clips
-from benchmarks.full_size import artv_pass
+from benchmarks.full_size import artv_pass, modelscope_pass
 from benchmarks.timing import attempt, measure_latency, measure_pass, measure_training
 
 
@@ -63,6 +64,24 @@ def test_a_pass_has_a_time_a_peak_of_memory_and_a_matrix_rate_to_compare_with() 
     assert 0 < cell["seconds"] < 60 and cell["matrix_rate"] > 0
 
 
+def test_the_network_that_is_compared_with_convolves_over_time_and_has_a_pass_too() -> None:
+    # Weights of five dimensions have no channels_last: asking it of them failed every such cell.
+    build = partial(
+        UNet3DConditionModel,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlock3D",),
+        up_block_types=("CrossAttnUpBlock3D",),
+        block_out_channels=(32,),
+        layers_per_block=1,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=8,
+    )
+    assert measure_pass(build, modelscope_pass, 8, None)["seconds"] > 0
+    weights = [p for p in timing.on_device(build).parameters() if p.ndim == 4]
+    assert weights and all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+
+
 def test_latency_is_of_a_whole_frame_sampled_as_in_the_paper(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -86,6 +105,8 @@ def test_training_counts_the_samples_of_its_steps() -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory.\nTried to"), "out of memory"),
         (RuntimeError("no kernel\nfor this"), "failed: no kernel"),
+        (ValueError("no such mode"), "failed: no such mode"),
+        (AssertionError(), "failed: AssertionError"),
     ],
 )
 def test_a_measurement_that_fails_says_so_in_its_cell(error: Exception, told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_an_excerpt_is_the_middle_of_the_picture_scaled_to_cover(tmp_path: Path)
     seen = read_excerpt(tmp_path / "file", (0, len(data)), [1], (16, 16))
     assert seen.shape == (1, 16, 16, 3)
     assert seen[0, :, 4:12].mean() == pytest.approx(200, abs=5)
+
+
+@pytest.mark.parametrize("frames", [range(480), [*range(0, 400, 2), 470, 471]])
+def test_an_excerpt_has_as_many_frames_as_are_asked_for(
+    frames: Sequence[int], tmp_path: Path
+) -> None:
+    # Of a plain sum of conditions ffmpeg understands 100 terms: 12.5 seconds of a clip.
+    grey = np.arange(480, dtype=np.uint8)[:, None, None, None] // 2
+    data = as_mp4(np.broadcast_to(grey, (480, 16, 16, 3)), tmp_path)
+    (tmp_path / "file").write_bytes(data)
+    seen = read_excerpt(tmp_path / "file", (0, len(data)), frames, (16, 16))
+    assert np.abs(seen.mean((1, 2, 3)) - grey[list(frames), 0, 0, 0]).max() < 4
 
 
 def test_an_excerpt_beyond_the_end_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from artv_cli.errors import UsageError
 from artv_cli.export import Output
 from artv_cli.setting_tables import GuidanceSettings
 from artv_cli.settings import SamplerName, Settings, flag_settings, merge
@@ -226,6 +228,10 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def call(**values: Any) -> None:
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):  # within any min and max
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} {value} is no finite number.", f"Give {flag} another.")
         for name, group in groups.items():
             values[name] = group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
         command(**values)

@@ -25,9 +25,8 @@ def read_excerpt(
     start, length = span
     wanted = sorted(set(frames))
     width, height = size
-    chosen = "+".join(rf"eq(n\,{frame})" for frame in wanted)
     view = (
-        f"select={chosen},scale={width}:{height}:force_original_aspect_ratio=increase"
+        f"select={_any_of(wanted)},scale={width}:{height}:force_original_aspect_ratio=increase"
         f":flags=bicubic+{EXACT},crop={width}:{height}"
     )
     data = ffmpeg.run(
@@ -43,3 +42,15 @@ def read_excerpt(
     places = [wanted.index(frame) for frame in frames]
     chosen_pictures: NDArray[np.uint8] = pictures[places]
     return chosen_pictures
+
+
+def _any_of(frames: Sequence[int]) -> str:
+    """Return ffmpeg's expression for a frame being one of these, which ascend.
+
+    It is nested, not a plain sum, of which ffmpeg understands no more than 100 terms.
+    """
+    first, last = frames[0], frames[-1]
+    if last - first == len(frames) - 1:
+        return rf"between(n\,{first}\,{last})"
+    middle = len(frames) // 2
+    return f"({_any_of(frames[:middle])}+{_any_of(frames[middle:])})"

@@ -55,6 +55,10 @@ FREE = {
 }  # fmt: skip
 BLOCKS = {"CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"}
 _SOURCES = f"Name a folder or a hub id that holds a {PIPELINE}, such as {DEFAULT_BASE}."
+_VOCABULARIES = (
+    "A single file has no vocabulary: with --tokenizer name the tokenizer/ folder of"
+    f" {DEFAULT_BASE}."
+)
 
 
 @dataclass(frozen=True)
@@ -184,16 +188,25 @@ def _file(name: str, path: Path, prediction: str | None, tokenizer: str) -> Base
     for part, prefix in PREFIXES.items():
         require_floats({k: t for k, t in header.items() if k.startswith(prefix)}, name, part)
     configs = configs_predicting(_prediction(name, path, prediction), shaped)
-    given = Path(tokenizer).expanduser()
-    folder = given if given.is_dir() else _from_hub(tokenizer, None, None, "tokenizer")
-    vocabulary = next((f for f in (folder / "tokenizer", folder) if _is_tokenizer(f)), None)
-    if vocabulary is None:
-        raise ModelError(
-            f"{tokenizer} holds no tokenizer",
-            f"A single file has no vocabulary: name the tokenizer/ folder of {DEFAULT_BASE}.",
-        )
+    vocabulary = _vocabulary(tokenizer)
     configs["tokenizer"] = read_json(vocabulary / BASE_PARTS["tokenizer"], name)
     return Base(name, path, configs, vocabulary)
+
+
+def _vocabulary(tokenizer: str) -> Path:
+    """Return the folder of a tokenizer that is called so."""
+    folder = Path(tokenizer).expanduser()
+    if not folder.is_dir():
+        if not is_hub_id(tokenizer):
+            raise ModelError(f"there is no tokenizer {tokenizer!r}", _VOCABULARIES)
+        try:
+            folder = _from_hub(tokenizer, None, None, "tokenizer")
+        except ModelError as error:  # which knows of bases
+            raise ModelError(f"the tokenizer: {error.message}", _VOCABULARIES) from None
+    for place in (folder / "tokenizer", folder):
+        if (place / BASE_PARTS["tokenizer"]).is_file():
+            return place
+    raise ModelError(f"{tokenizer} holds no tokenizer", _VOCABULARIES)
 
 
 def _prediction(name: str, path: Path, said: str | None) -> str:
@@ -211,10 +224,6 @@ def _prediction(name: str, path: Path, said: str | None) -> str:
             " --prediction v_prediction for the 768-pixel one.",
         )
     return prediction
-
-
-def _is_tokenizer(folder: Path) -> bool:
-    return (folder / BASE_PARTS["tokenizer"]).is_file()
 
 
 def _from_hub(name: str, revision: str | None, variant: str | None, *parts: str) -> Path:

@@ -20,7 +20,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from artv_cli.errors import ModelError
 from artv_cli.latents import Pixels
-from artv_cli.machine import resolve_device
+from artv_cli.machine import memory_told, resolve_device
 from artv_cli.model.repository import (
     HERE,
     digest,
@@ -51,6 +51,7 @@ class ClipFolder:
 class CaptionScorer:
     """A CLIP model on a device; threads may share it, and take turns."""
 
+    @memory_told()
     def __init__(self, folder: ClipFolder, device: str = "auto") -> None:
         """Load the model; raises ModelError where it is damaged or incomplete."""
         self._device = resolve_device(device)
@@ -62,6 +63,7 @@ class CaptionScorer:
         self._mean, self._deviation = _normalisation(folder)
         self._turn = Lock()
 
+    @memory_told()
     def score(self, frames: Sequence[Pixels], caption: str) -> float:
         """Return the cosine similarity of frames (H, W, 3) and a caption, the mean of a few frames.
 

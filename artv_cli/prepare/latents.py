@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from artv_cli.errors import ModelError
-from artv_cli.machine import resolve_device
+from artv_cli.machine import memory_told, resolve_device
 from artv_cli.media.excerpt import read_excerpt
 from artv_cli.model.folder import ModelFolder
 from artv_cli.model.weights import AUTOENCODERS, load_weights
@@ -25,6 +25,7 @@ AT_ONCE = 8  # frames
 class LatentEncoder:
     """A model's autoencoder on a device; threads may share it, and take turns."""
 
+    @memory_told()
     def __init__(self, folder: ModelFolder, device: str = "auto") -> None:
         """Load the autoencoder; raises ModelError where it is damaged."""
         vae: Any = load_weights(
@@ -39,6 +40,7 @@ class LatentEncoder:
             "shape": self._encoder.shape,
         }
 
+    @memory_told()
     def encode(self, clip: Path, frames: int) -> bytes:
         """Return a safetensors file with `latents` (n, c, h, w) float16 of a film's n frames.
 

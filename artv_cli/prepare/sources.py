@@ -10,6 +10,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -100,15 +101,27 @@ def list_sources(places: Sequence[Path], videos: Path | None = None) -> Iterator
             )
 
 
-def _in_folder(folder: Path) -> Iterator[Source]:
-    named = ((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*"))
-    for name, path in sorted(named):
-        if any(part.startswith(".") for part in name.split("/")):
-            continue
-        if path.suffix.lower() == ".tar":
-            yield from _in_tar(path, name)
+def _in_folder(folder: Path, above: str = "") -> Iterator[Source]:
+    """Yield a folder's videos in the order of their names as text, `above` being part of them.
+
+    Only the names in one folder, and in those that it lies in, are in memory at a time.
+    """
+    for name in sorted(_names(folder)):
+        path = folder / name
+        if name.endswith("/"):
+            yield from _in_folder(path, above + name)
+        elif path.suffix.lower() == ".tar":
+            yield from _in_tar(path, above + name)
         elif path.suffix.lower() in SUFFIXES:
-            yield Source(name, path)
+            yield Source(above + name, path)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Yield what is in a folder and not hidden; a folder's name ends in a slash, as it sorts."""
+    with suppress(PermissionError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                yield entry.name + "/" * entry.is_dir(follow_symlinks=False)
 
 
 def _sidecar(video: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +46,31 @@ def save_checkpoint(
     StorageError, and the state before is still there.
     """
     tensors: dict[str, Tensor] = {}
-
-    def keep(name: str, tensor: Tensor) -> None:
+    for name, tensor in state_tensors(module, average, optimizer, with_frozen=with_frozen):
         value = whole(tensor)
         if write:
             tensors[name] = value
-
-    for name, parameter in module.named_parameters():
-        if with_frozen or parameter.requires_grad:
-            keep(f"weights/{name}", parameter.detach())
-        if name in average.weights:
-            keep(f"average/{name}", average.weights[name])
-        for moment in MOMENTS:
-            if state := optimizer.state.get(parameter):
-                keep(f"{moment}/{name}", state[moment])
     if write:
         metadata = {"step": str(step), "elapsed": str(elapsed), "origin": json.dumps(origin or {})}
         _write(path, tensors, metadata)
+
+
+def state_tensors(
+    module: nn.Module,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
+    *,
+    with_frozen: bool = True,
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield what a state holds, by its names there, each tensor as and where it lies."""
+    for name, parameter in module.named_parameters():
+        if with_frozen or parameter.requires_grad:
+            yield f"weights/{name}", parameter.detach()
+        if name in average.weights:
+            yield f"average/{name}", average.weights[name]
+        for moment in MOMENTS:
+            if state := optimizer.state.get(parameter):
+                yield f"{moment}/{name}", state[moment]
 
 
 def load_checkpoint(

@@ -41,7 +41,7 @@ from artv_cli.train.interruption import Interruption
 from artv_cli.train.loss import Draw, masked_diffusion_loss
 from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.recipe import Recipe
-from artv_cli.train.run_folder import STATE, append_row, require_shared
+from artv_cli.train.run_folder import LOG, STATE, append_row, cut_log, require_shared
 
 REPORT_INTERVAL = 30.0  # seconds after which a step is told of, where rows of the log are rare
 Row = dict[str, Any]
@@ -91,8 +91,7 @@ class Trainer:
     ) -> None:
         self.clips, self.schedule, self.recipe, self.folder = clips, schedule, recipe, folder
         self.origin, self.with_frozen = origin, with_frozen
-        where = next(learner.parameters()).device.type
-        self.accelerator = accelerator or accelerator_for(where)
+        self.accelerator = accelerator or accelerator_for(next(learner.parameters()).device.type)
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.passes = recipe.passes(self.world)
@@ -235,7 +234,7 @@ class Trainer:
         """Append a row to the log and to what accelerate tracks; the first process alone does."""
         if self.rank:
             return
-        append_row(self.folder / "log.jsonl", row)
+        append_row(self.folder / LOG, row)
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
         self.accelerator.log(numbers, step=self.step)
         report(row)
@@ -280,6 +279,8 @@ class Trainer:
                 self._state, self.learner, self.average, self.optimizer, self.origin
             )
         require_shared(self.folder, self.step, self.device)
+        if self.rank == 0:
+            cut_log(self.folder, self.step)
 
     def _rate(self) -> float:
         """Share of the full learning rate: a ramp up, a plateau, a ramp down."""

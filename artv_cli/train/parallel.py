@@ -49,6 +49,16 @@ def accelerator_for(device: str, **how: Any) -> Accelerator:
     return accelerator
 
 
+def require_gathered(accelerator: Accelerator, ema_on: str) -> None:
+    """Raise UsageError where averages would be spread over processes that cannot gather them."""
+    if ema_on == "cpu" and accelerator.is_fsdp2 and accelerator.device.type != "cpu":
+        raise UsageError(
+            f"`ema_on: {ema_on}` cannot be had with FSDP: what is spread over cards is gathered by"
+            " cards alone",
+            "Leave it out of the recipe: FSDP spreads the averages over the cards.",
+        )
+
+
 def is_sharded(module: nn.Module) -> bool:
     """Tell whether each process holds only a part of the weights."""
     return any(hasattr(parameter, "full_tensor") for parameter in module.parameters())

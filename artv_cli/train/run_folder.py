@@ -14,11 +14,12 @@ import torch
 
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.files import lock
-from artv_cli.files.durable import sweep
+from artv_cli.files.durable import commit, sweep
 from artv_cli.files.output import storage_errors
 from artv_cli.train.parallel import agree
 
 STATE, MODEL, LORA = "state.safetensors", "model", "lora"
+LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,19 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
             file.write(json.dumps(row) + "\n")
 
 
+def cut_log(out: Path, step: int) -> None:
+    """Take out of a run's log what a kill left there: steps beyond the state's, and half a line.
+
+    Those steps are taken, and told of, again. Raises StorageError.
+    """
+    path = out / LOG
+    with storage_errors(path):
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if _is_row(line, step)]
+        if kept != lines:
+            commit(path, b"".join(kept))
+
+
 def require_room(out: Path, state: int) -> None:
     """Raise StorageError where states of so many bytes would fill the disk of a run folder.
 
@@ -97,3 +111,12 @@ def alone(out: Path) -> Iterator[None]:
     with lock.alone(out / ".lock", f"Another process trains in {out}."):
         sweep(out.glob("*.tmp"))
         yield
+
+
+def _is_row(line: bytes, last: int) -> bool:
+    """Tell whether a line of a log is whole, and of no step beyond the last."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and row.get("step", 0) <= last and line.endswith(b"\n")

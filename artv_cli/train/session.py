@@ -21,20 +21,23 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available
 from PIL import Image
+from torch import Tensor
 
-from artv_cli.errors import Interrupted, UsageError
+from artv_cli.errors import Interrupted, RenderError, UsageError
 from artv_cli.files.output import replacing, storage_errors
-from artv_cli.machine import has_fast_bfloat16
+from artv_cli.machine import free_memory, has_fast_bfloat16, memory_told
 from artv_cli.model.folder import ModelFolder, find_model
+from artv_cli.model.repository import first_line
 from artv_cli.model.weights import Model, load_model
 from artv_cli.settings import StaticNoise
 from artv_cli.train.activations import checkpoint_activations
 from artv_cli.train.checkpoint import state_bytes, whole
-from artv_cli.train.device_memory import memory_told
+from artv_cli.train.determinism import deterministic
+from artv_cli.train.device_memory import advice, require_memory
 from artv_cli.train.examples import Drops
 from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
-from artv_cli.train.parallel import accelerator_for, is_sharded
+from artv_cli.train.parallel import accelerator_for, is_sharded, require_gathered
 from artv_cli.train.progress import line
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import (
@@ -93,24 +96,31 @@ class Session:
             raise UsageError(
                 f"with a share of {share:g} every clip is held out", "Lower `validation: share`."
             )
-        self.accelerator = self._accelerator(device)
-        with memory_told(recipe), ExitStack() as stack:
+        with memory_told(advice(recipe)), ExitStack() as stack:
+            stack.enter_context(deterministic(recipe.deterministic))
+            self.accelerator = self._accelerator(device)
+            require_gathered(self.accelerator, recipe.ema_on)
             if self.accelerator.is_main_process:
                 stack.enter_context(alone(out))
             self._prepare(train, held_out, samples)
-            self._alone = stack.pop_all()
+            self._held = stack.pop_all()
 
     def _prepare(self, train: list[Sample], held_out: list[Sample], samples: int | None) -> None:
         """Load the model and the state that is there, and make the trainer."""
         recipe = self.recipe
         self._model = self._load()
-        learner = Learner(self._model.networks, self._model.text).to(self.accelerator.device)
+        learner = Learner(self._model.networks, self._model.text)
+        device = self.accelerator.device
+        if device.type != "cpu" and not self.accelerator.is_fsdp2:
+            free = free_memory(str(device))
+            require_memory(recipe, [learner, self._model.vae], str(device), free)
+        learner = learner.to(device)
         if self.accelerator.is_main_process:
             require_room(self.out, state_bytes(learner))
-        encoder = Encoder(self._model.vae.to(self.accelerator.device), self.size, self._is_half)
+        encoder = Encoder(self._model.vae.to(device), self.size, self._is_half)
         make = Make(self.base.vae_fingerprint, encoder.shape)
         usable, notes = with_latents_of(make, [*train, *held_out])
-        if self._is_half and not has_fast_bfloat16(self.accelerator.device.type):
+        if self._is_half and not has_fast_bfloat16(device.type):
             self._say("this processor is several times faster with `precision: fp32` in the recipe")
         for note in notes:
             self._say(note)
@@ -139,14 +149,16 @@ class Session:
         Raises Interrupted once the state is saved where a signal came before the model's turn.
         """
         trainer = self.trainer
-        with memory_told(self.recipe), self._alone, closing(self.clips), closing(self.held_out):
+        guarded = memory_told(advice(self.recipe))
+        with guarded, self._held, closing(self.clips), closing(self.held_out):
             try:
                 trainer.run(seconds, self._report, self._look)
                 model = self._export() if trainer.step else None
                 self.accelerator.wait_for_everyone()
-            except Interrupted:
+            except Interrupted as error:
                 self.accelerator.end_training()
-                raise
+                told = f"{error}; with --minutes 0 the same command writes its model"
+                raise Interrupted(told) from None
             self.accelerator.end_training()
             return Outcome(trainer.step, trainer.samples, model)
 
@@ -208,8 +220,13 @@ class Session:
     def _draw(self) -> None:
         clips = self.held_out if self.held_out.samples else self.clips
         sampling, learner = self.base.preferences.sampling, self.trainer.learner
-        with self.trainer.average.in_place_of(learner):
-            sheet = draw_sheet(self._model, sampling, self.size, clips, self.recipe.sheets)
+        try:
+            with self.trainer.average.in_place_of(learner):
+                sheet = draw_sheet(self._model, sampling, self.size, clips, self.recipe.sheets)
+        except (RenderError, torch.OutOfMemoryError) as error:  # the next run would meet it again
+            reason = f"{first_line(error)[:300]}; the training goes on"
+            self._say(f"no sheet of step {self.trainer.step} could be drawn: {reason}")
+            return
         if sheet is not None:
             path = self.out / "samples" / f"step-{self.trainer.step:07}.png"
             with replacing(path) as part:
@@ -218,10 +235,11 @@ class Session:
 
     def _export(self) -> Path:
         """Write the model folder with the averaged weights, and the matrices by themselves."""
-        weights = {
-            name.removeprefix("networks."): whole(weight)
-            for name, weight in self.trainer.average.weights.items()
-        }
+        weights: dict[str, Tensor] = {}
+        for name, weight in self.trainer.average.weights.items():
+            value = whole(weight)  # by all processes together; one needs it
+            if self.accelerator.is_main_process:
+                weights[name.removeprefix("networks.")] = value
         path = self.out / MODEL
         if not self.accelerator.is_main_process:
             return path

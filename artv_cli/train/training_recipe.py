@@ -135,6 +135,9 @@ class TrainingRecipe(Frozen):
     checkpoint_activations: Annotated[bool, Switch()] = Field(
         default=False, description="Compute activations anew instead of keeping them."
     )
+    deterministic: Annotated[bool, Switch()] = Field(
+        default=False, description="On a card, take kernels that repeat their bits: slower."
+    )
     seed: Annotated[int, Whole(0, 2**63 - 1)] = Field(default=0, description="Decides all draws.")
     workers: Annotated[int, Whole(1, 256)] = Field(
         default=4, description="Threads of a process that decode video."

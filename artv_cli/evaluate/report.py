@@ -65,8 +65,8 @@ class Report:
         yield f"# {self.title}"
         yield ""
         missed, silent = len(self.missed), sum(f.is_met is None for f in self.variants[0].figures)
-        told = f"{missed or 'No'} {'bar is' if missed == 1 else 'bars are'} missed"
-        yield told + (f", {silent} not measured." if silent else ".")
+        verdict = f"{missed or 'No'} {'bar is' if missed == 1 else 'bars are'} missed"
+        yield verdict + (f", {silent} not measured." if silent else ".")
         yield ""
         rows = [(f.name, str(f.bar), *told(f), str(f.count)) for f in self.variants[0].figures]
         yield from _table(("figure", "bar", "measured", "95 %", "", "stories"), rows)

@@ -135,8 +135,7 @@ def _survives(fault: Fault, home: Path) -> None:
     other = _other(files, scene.files) if code == DONE else []
     expect(not other, f"{fault}: exit code 0, but another film: {other}")
     old, new, now = (_film_of(scene, these) for these in (scene.older, scene.files, files))
-    # A folder takes two renames, so between them there is none.
-    expect(now in (old, new) or not now and scene.name == "film", f"{fault}: half a film")
+    expect(now in (old, new), f"{fault}: half a film")
     resumes(home, scene, f"{fault}")
 
 

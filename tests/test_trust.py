@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import pickle
 import shutil
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +25,7 @@ from artv_cli import story as artv_story
 from artv_cli.cache import entry, store
 from artv_cli.cache.store import FrameStore
 from artv_cli.errors import ArtvError, ModelError
+from artv_cli.files import output
 from artv_cli.media import video
 from artv_cli.render import render
 from benchmarks.trust import __main__ as command
@@ -138,6 +144,40 @@ def test_a_film_that_is_written_in_place_breaks_its_promise(
     assert "the old film is gone" in told or "something was left" in told
 
 
+def test_a_folder_that_is_gone_before_its_successor_is_there_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(new: Path, path: Path) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        time.sleep(1)
+        new.rename(path)
+
+    monkeypatch.setattr(output, "_take_place", slowly)
+    monkeypatch.setattr(films, "NAMES", ("film",))
+    told = first_broken(films.films, tmp_path, monkeypatch)
+    assert "film: neither the old film nor the new one" in told
+
+
+def test_a_writer_that_fails_by_itself_is_no_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = films._film(tmp_path / "film.gif", "old")
+    write = films._write
+
+    def write_new(path: Path, which: str, *begun: Any) -> None:
+        if which == "new":
+            monkeypatch.setattr(output, "_sync", failing)
+        write(path, which, *begun)
+
+    monkeypatch.setattr(films, "_write", write_new)
+    with pytest.raises(AssertionError, match="film.gif: the writer ended with 5"):
+        films._killed(Random(1), "film.gif", film, film._replace(seconds=4), tmp_path / "out")
+
+
+def failing(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_fault_that_is_hushed_up_breaks_its_promise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +246,14 @@ def test_what_breaks_is_told_with_its_seed_and_the_rest_goes_on(tmp_path: Path) 
     tally = proved(NUMBERS, tmp_path, 10)
     assert (tally.held, tally.is_all) == (4, True)
     assert tally.broken == ("seed 1, check 1: ValueError: two is one",)
+
+
+def test_a_check_in_which_nothing_was_tried_is_no_proof(tmp_path: Path) -> None:
+    def checks(seed: int, _: Path) -> Iterator[Check]:
+        yield from (lambda _: Counter(), lambda _: 0, lambda _: None, lambda _: {"odd": 2})  # type: ignore[misc]
+
+    tally = proved(Row("numbers", "", 5, 1, checks), tmp_path, 10)
+    assert (tally.held, tally.kinds) == (3, {"odd": 2})
 
 
 def test_a_row_stops_at_its_count_and_when_its_time_is_over(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ The same frames give the same bytes: encoders run on one thread, and nothing car
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
@@ -59,8 +60,9 @@ def write_video(
 
     The format follows the extension. Memory stays flat for a film of any length. `metadata` maps
     XML names to texts (`title`, `comment`, …); a GIF holds the comment alone. Subtitles go into
-    an MP4. `crf` is x264's quality, 0 (lossless) to 51. Raises UsageError (see `check_output`),
-    EncodeError, StorageError; then what stood at `path` is still there.
+    an MP4. `crf` is x264's quality, 0 (lossless) to 51. The recipe in a folder stays, as
+    one beside a file does, where there is metadata to make another from. Raises UsageError (see
+    `check_output`), EncodeError, StorageError; then what stood at `path` is still there.
     """
     check_output(path, fps)
     write = _writer(path)
@@ -76,6 +78,8 @@ def write_video(
         write(_checked(chain([first], source), film), part, film)
         _verify(part, path, film)
         check_output(path, fps)  # again: rendering may take hours, and the folder is the user's
+        if film.metadata:
+            _keep_recipe(path, part)
 
 
 def check_output(path: Path, fps: Fraction) -> None:
@@ -109,6 +113,12 @@ def dissolve(frames: Iterable[Pixels], fades: Mapping[int, int]) -> Iterator[Pix
             pixels = _blend(before, pixels, (index - start + 1) / (length + 1))
         yield pixels
         last = pixels
+
+
+def _keep_recipe(old: Path, new: Path) -> None:
+    """Leave the old recipe in a folder of frames: it still tells of the subtitles beside it."""
+    if new.is_dir() and (old / RECIPE_FILE).is_file():
+        shutil.copyfile(old / RECIPE_FILE, new / RECIPE_FILE)
 
 
 def _writer(path: Path) -> Callable[[Iterable[Pixels], Path, Film], None]:

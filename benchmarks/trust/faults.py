@@ -35,7 +35,11 @@ _BEFORE = ((False, False), (True, False))
 
 
 NAMES = ("film.mp4", "film.gif", "film.webp", "film.png", "film")
-_OLDER = (*stories.SEGMENTS[:2], {**stories.SEGMENTS[2], "frames": 4})
+_OLDER = (
+    stories.SEGMENTS[0],
+    {**stories.SEGMENTS[1], "narration": "Before that"},
+    {**stories.SEGMENTS[2], "frames": 4},
+)
 
 
 class Scene(NamedTuple):

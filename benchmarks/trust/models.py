@@ -83,5 +83,4 @@ def _film(model: str, home: Path) -> StoryReport:
     home.mkdir(exist_ok=True)
     over = Settings(model=model, steps=STEPS, device="cpu")
     request = StoryRequest(storyboard=story(*SEGMENTS), home=home, over=over)
-    output = Output(path=home / stories.FILM, overwrite=True)
-    return render_story(request, output, Observer())
+    return render_story(request, Output(path=home / stories.FILM), Observer())

@@ -71,7 +71,7 @@ def write_video(
     if first is None or count < 1:
         raise UsageError(f"There is no frame to write to {path}.")
     film = Film(
-        size=(first.shape[1], first.shape[0]), count=count, fps=fps,
+        name=str(path), size=(first.shape[1], first.shape[0]), count=count, fps=fps,
         metadata=tidied(metadata), subtitles=_within(subtitles, count), crf=crf,
     )  # fmt: skip
     with replacing(path) as part:
@@ -177,7 +177,10 @@ def _checked(frames: Iterable[Pixels], film: Film) -> Iterator[Pixels]:
 
 def _verify(part: Path, path: Path, film: Film) -> None:
     """Read the finished file back: its frames are counted, decoded, before it is put in place."""
-    info = probe(part)
+    try:
+        info = probe(part)
+    except EncodeError as error:  # which names the file that stands in for this one
+        raise EncodeError(error.message.replace(str(part), str(path))) from error
     count = 1 if path.suffix.lower() == ".png" else film.count
     if info.frames != count:
         raise EncodeError(f"{path}: {info.frames} of {count} frames can be read back.")
@@ -202,6 +205,7 @@ def _write_mp4(frames: Iterable[Pixels], path: Path, film: Film) -> None:
         *("-c:v", "libx264", "-preset", "medium", "-crf", str(film.crf), "-threads", "1"),
         *("-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:s", "+bitexact"),
         *("-movflags", "+faststart+use_metadata_tags", "-f", "mp4", ffmpeg.url(path)),
+        output=film.name,
     ) as pipe:
         for pixels in frames:
             pipe.write(np.pad(pixels, padding, mode="edge").tobytes())

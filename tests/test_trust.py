@@ -296,11 +296,36 @@ def test_what_was_proved_before_is_not_counted_twice() -> None:
         ledger.Run("numbers", 1, 3, 0, 1, False, "abc", {"odd": 1, "even": 2}),
         ledger.Run("numbers", 2, 1, 0, 1, False, "def+", {"even": 1}),
     ]
-    line = "| 5 | 5 | 0 | 3 | held | def+, abc | 4 even, 1 odd |"
+    line = "| 5 | 5 | 0 | 3 | held by older code | def+, abc | 4 even, 1 odd |"
     assert line in ledger.report([NUMBERS], runs)
     every_case = Row("numbers", "", 0, 1, checks)
     assert "| every case | 4 | 0 | 3 | held so far | abc |" in ledger.report([every_case], runs)
     assert ledger.is_known(NUMBERS, 2, runs) and not ledger.is_known(NUMBERS, 3, runs)
+
+
+@pytest.mark.parametrize(("bar", "is_all"), [(5, False), (0, True)])
+def test_what_other_code_has_proved_vouches_for_no_newer_one(bar: int, is_all: bool) -> None:
+    row = Row("numbers", "", bar, 1, checks)
+    old = ledger.Run("numbers", 1, 5, 0, 1, is_all, "abc")
+    new = ledger.Run("numbers", 2, 3, 0, 1, False, "def")
+    assert "| held |" in ledger.report([row], [old])
+    assert "| held by older code |" in ledger.report([row], [old, new])
+    more = ledger.Run("numbers", 3, 3, 0, 1, is_all, "def")
+    assert "| held |" in ledger.report([row], [old, new, more])
+
+
+def test_proofs_that_were_changed_are_marked_like_artv_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed = ["benchmarks/trust"]
+
+    def git(*arguments: str) -> str:
+        return "abc" if arguments[0] == "describe" else " ".join({*changed} & {*arguments})
+
+    monkeypatch.setattr(command, "_git", git)
+    assert command._code() == "abc+"
+    changed.clear()
+    assert command._code() == "abc"
 
 
 def test_only_full_runs_and_those_that_say_where_add_to_the_report(

@@ -32,8 +32,10 @@ from benchmarks.trust import disks, faults, films, ledger, mutations, proof, sto
 from benchmarks.trust import weights as hostile
 from benchmarks.trust.corruption import corruption
 from benchmarks.trust.kills import kills, kills_around_calls
+from benchmarks.trust.models import model_kills
 from benchmarks.trust.proof import Check, Row, Tally, prove
 from benchmarks.trust.rows import ROWS
+from benchmarks.trust.same_bits import same_bits
 from benchmarks.trust.weights import drawn_file, waiting_code, weights
 
 Checks = Callable[[int, Path], Iterator[Check]]
@@ -97,7 +99,9 @@ def test_a_key_without_the_prompt_breaks_its_promise(
     assert any("the same key, other bits" in told for told in proved(row, tmp_path, 60).broken)
 
 
-@pytest.mark.parametrize("checks", [kills, kills_around_calls])
+@pytest.mark.parametrize(
+    "checks", [kills, kills_around_calls, pytest.param(model_kills, marks=pytest.mark.slow)]
+)
 def test_a_resume_that_draws_everything_anew_breaks_its_promise(
     checks: Checks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,12 +127,26 @@ def written_in_place(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("checks", [kills_around_calls, disks.limits])
+@pytest.mark.parametrize("checks", [kills_around_calls, disks.limits, disks.full_disks])
 def test_a_commit_that_writes_in_place_breaks_its_promise(
     checks: Checks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if checks is disks.full_disks and not disks._may_mount(tmp_path / "disk"):
+        pytest.skip("no disk can be mounted on this machine")
     monkeypatch.setattr(store, "commit", written_in_place)
     assert ".artv" in first_broken(checks, tmp_path, monkeypatch)
+
+
+def test_noise_from_a_running_state_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents = StandInEngine._latents
+
+    def running(engine: StandInEngine, size: Any, kind: str, content: bytes) -> Any:
+        return latents(engine, size, f"{kind} {len(engine.drawn)}", content)
+
+    monkeypatch.setattr(StandInEngine, "_latents", running)
+    assert "other frames" in first_broken(same_bits, tmp_path, monkeypatch)
 
 
 def test_a_film_that_is_written_in_place_breaks_its_promise(

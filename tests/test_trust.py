@@ -11,10 +11,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import pytest
 from standin import StandInEngine
@@ -31,7 +33,7 @@ from benchmarks.trust import __main__ as command
 from benchmarks.trust import disks, faults, films, ledger, mutations, proof, stories
 from benchmarks.trust import weights as hostile
 from benchmarks.trust.corruption import corruption
-from benchmarks.trust.kills import kills, kills_around_calls
+from benchmarks.trust.kills import IN_FILM, film, kills, kills_around_calls
 from benchmarks.trust.models import model_kills
 from benchmarks.trust.proof import Check, Row, Tally, prove
 from benchmarks.trust.rows import ROWS
@@ -121,6 +123,37 @@ def test_a_resume_that_throws_finished_frames_away_breaks_its_promise(
     monkeypatch.setattr(FrameStore, "lock", emptied)
     told = first_broken(kills, tmp_path, monkeypatch)
     assert "finished frames are lost" in told or "frames drawn" in told
+
+
+def test_a_film_is_killed_wherever_something_takes_its_place(tmp_path: Path) -> None:
+    passed: Counter[str] = Counter()
+    with ExitStack() as watched:
+        for where, place in IN_FILM.items():
+            note = partial(_noted, passed, where, getattr(place.owner, place.name))
+            watched.enter_context(mock.patch.object(place.owner, place.name, note))
+        film(tmp_path)
+    assert passed == {where: place.passes or stories.FRAMES for where, place in IN_FILM.items()}
+
+
+def _noted(
+    passed: Counter[str], where: str, call: Callable[..., Any], *args: Any, **how: Any
+) -> Any:
+    passed[where] += 1
+    return call(*args, **how)
+
+
+def test_a_film_without_its_subtitles_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = itertools.count()
+    write_srt = export.write_srt
+
+    def once(*args: Any, **kwargs: Any) -> None:
+        if next(written) == 1:  # of the film that nobody kills; what was killed writes none
+            write_srt(*args, **kwargs)
+
+    monkeypatch.setattr(export, "write_srt", once)
+    assert "other files" in first_broken(kills, tmp_path, monkeypatch)
 
 
 def written_in_place(path: Path, data: bytes) -> None:

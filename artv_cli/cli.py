@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import signal
 import sys
 import traceback
@@ -17,12 +18,14 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from artv_cli import __version__
 from artv_cli.commands import cache, doctor, evaluate, models, prepare, render, storyboard, train
 from artv_cli.commands.options import grouped, with_signature
 from artv_cli.console import drop_stdout, emit, say
 from artv_cli.errors import ArtvError, CacheLocked, ModelError, StorageError, UsageError
+from artv_cli.events import Events
 from artv_cli.launcher import is_first
 from artv_cli.messages import message, same_command
 
@@ -36,6 +39,8 @@ EXIT_CODES: dict[type[BaseException], int] = {
     BrokenPipeError: 0,  # whoever read the result has had enough of it
 }
 """The first class decides that an exception, as `messages` tells it, belongs to."""
+
+_REFUSAL = typer.BadParameter.__mro__[1]  # Click's UsageError, which Typer brings along or imports
 
 Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Show the traceback of an error.")]
 
@@ -94,9 +99,30 @@ def _app(help: str) -> typer.Typer:
     )
 
 
-def _add(group: typer.Typer, panel: str | None, *commands: Callable[..., None]) -> None:
+class _EventCommand(TyperCommand):
+    """A command that tells events with `--json`: what Typer refuses by itself is the only one."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **how: Any) -> Any:
+        words = list(itertools.takewhile(lambda word: word != "--", args))  # Typer empties `args`
+        try:
+            return super().make_context(info_name, args, *rest, **how)
+        except Exception as refusal:
+            if isinstance(refusal, _REFUSAL) and "--json" in words:
+                told = refusal.format_message()  # type: ignore[attr-defined]
+                Events().failed(
+                    UsageError(told, f"See what can be said: `artv {info_name} --help`.")
+                )
+            raise
+
+
+def _add(
+    group: typer.Typer,
+    panel: str | None,
+    *commands: Callable[..., None],
+    cls: type[TyperCommand] | None = None,
+) -> None:
     for command in commands:
-        group.command(command.__name__, rich_help_panel=panel)(reported(command))
+        group.command(command.__name__, cls=cls, rich_help_panel=panel)(reported(command))
 
 
 def _show_version(wanted: bool) -> None:
@@ -133,7 +159,8 @@ def artv(
     """Take the options that stand before a command."""
 
 
-_add(app, "Render", render.story, render.animate, render.t2v, render.export)
+_films = (render.story, render.animate, render.t2v, render.export)
+_add(app, "Render", *_films, cls=_EventCommand)
 _add(app, "Storyboards", storyboard.plan, storyboard.check, storyboard.init, storyboard.schema)
 
 _cache = _app("Look after the cache of frames.")

@@ -12,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -20,10 +20,30 @@ from rich.table import Table
 _ANY_WIDTH = 10_000  # columns: as good as no end
 
 
-class _ErrorConsole(Console):
-    def on_broken_pipe(self) -> None:
-        """Fall silent: a render goes on when nobody reads its notes any more."""
-        _drop(sys.stderr)
+class _Notes:
+    """A stream that falls silent where it cannot be written: a render goes on without its notes.
+
+    The reader may be gone, the terminal closed, the disk full.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            _drop(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            _drop(self._stream)
 
 
 def error_console() -> Console:
@@ -31,7 +51,9 @@ def error_console() -> Console:
 
     FORCE_COLOR asks for colour in a pipe, and Rich would move things there as well.
     """
-    return _ErrorConsole(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
+    stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # a moving line stands before it
+    notes = cast(TextIO, _Notes(stream))
+    return Console(file=notes, force_interactive=None if stream.isatty() else False)
 
 
 def say(message: str, style: str = "", console: Console | None = None) -> None:
@@ -71,7 +93,7 @@ def emit_prose(text: str) -> None:
 
 
 def drop_stdout() -> None:
-    """Point standard output at nothing: whoever read it is gone, and no later write may fail."""
+    """Point standard output at nothing: it cannot be written, and no later write may fail."""
     _drop(sys.stdout)
 
 

@@ -118,11 +118,11 @@ class Events(Observer):
 
 
 def _print(event: str, **fields: Any) -> None:
-    """Print an event at once. A reader that goes away stops no render."""
+    """Print an event at once. A reader that goes away, or a full disk, stops no render."""
     try:
         emit_json({"event": event, **fields})
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         drop_stdout()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def write_film(
     Raises EncodeError and StorageError; then what stood at the output is still there.
     """
     cues, srt_path = _cues(storyboard), _srt_path(output.path)
-    srt_is_stale = not cues and _holds(srt_path, _srt_of(output.path))
+    srt_is_stale = not cues and _holds_any(srt_path, _srts_of(output.path))
     video.write_video(
         video.dissolve(frames, _fades(storyboard)),
         output.path,
@@ -170,7 +171,7 @@ def _may_write_srt(film: Path) -> bool:
     """Tell whether the subtitles beside a film are absent, or as artv wrote them for its like."""
     path = _srt_path(film)
     films = (film, *(path.with_suffix(suffix) for suffix in _FORMATS))
-    return not os.path.lexists(path) or any(_holds(path, _srt_of(like)) for like in films)
+    return not os.path.lexists(path) or any(_holds_any(path, _srts_of(like)) for like in films)
 
 
 def _srt_path(film: Path) -> Path:
@@ -178,19 +179,27 @@ def _srt_path(film: Path) -> Path:
     return named.with_suffix(".srt")
 
 
-def _srt_of(film: Path) -> str | None:
-    """Return the subtitles that artv wrote with a film, by its recipe; None if there were none."""
-    try:
-        recipe = read_recipe(film)
-        storyboard = parse_storyboard(recipe.storyboard, name=str(film), folder=film.parent)
-        return srt(_cues(storyboard), Rate().parse(recipe.settings["fps"])) or None
-    except (UsageError, LookupError, ValueError):
-        return None  # no film of artv's, or of a version that wrote other recipes
+def _srts_of(film: Path) -> Iterator[str]:
+    """Yield the subtitles that artv wrote with a film, by the recipe in it and by that beside it.
+
+    The one beside it is written last of all: where that failed it tells of the film before, and
+    so do the subtitles.
+    """
+    for told in (film, sidecar_path(film)):
+        with suppress(UsageError, LookupError, ValueError):  # none of artv's, or not of today's
+            recipe = read_recipe(told)
+            storyboard = parse_storyboard(recipe.storyboard, name=str(film), folder=film.parent)
+            yield srt(_cues(storyboard), Rate().parse(recipe.settings["fps"]))
 
 
-def _holds(path: Path, text: str | None) -> bool:
+def _holds_any(path: Path, texts: Iterable[str]) -> bool:
+    """Tell whether a file holds one of the texts, and not nothing at all."""
+    return any(text and _holds(path, text.encode()) for text in texts)
+
+
+def _holds(path: Path, content: bytes) -> bool:
     try:
-        return text is not None and read_input(path, len(text.encode())) == text.encode()
+        return read_input(path, len(content)) == content
     except UsageError:  # missing, longer, not to be read
         return False
 

@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +32,15 @@ NEW_FRAME = "frame"  # the part that changed where there was no such frame
 class PastStory:
     """A storyboard as it was when it was last rendered: frame by frame, key and ingredients.
 
-    `model` is the folder of its weights, `variant` which of them, where that is known; `unshown`
-    are the keys of what its frames are made from and the film does not show.
+    `segments` are the numbers of frames of its segments; `model` is the folder of its weights,
+    `variant` which of them, where that is known; `unshown` are the keys of what its frames are made
+    from and the film does not show.
     """
 
     name: str
     keys: tuple[str, ...]
     ingredients: tuple[Mapping[str, Any], ...]
+    segments: tuple[int, ...]
     model: str | None = None
     variant: str | None = None
     unshown: tuple[str, ...] = ()
@@ -86,7 +89,7 @@ def remember(
     weights = {"model": model, "variant": variant}
     unshown = [target.key for target in plan.targets if not target.is_shown]
     past: dict[str, Any] = {"name": _label(storyboard), **weights, "unshown": unshown}
-    past |= {"shared": shared, "frames": frames}
+    past |= {"segments": _segments(plan), "shared": shared, "frames": frames}
     with suppress(ArtvError):
         write_text(_file(root, storyboard), json.dumps(past))
 
@@ -105,27 +108,43 @@ def past_stories(root: Path) -> Iterator[PastStory]:
 def explain_frame(plan: RenderPlan, past: PastStory, number: int) -> Explanation:
     """Say which part of the key of frame `number` (from 1) differs from the last render.
 
-    A frame may only follow from changed ones: then the first of those that it is made from, and
-    that changed by itself, is the cause.
+    It is compared with the frame that had its place in its segment; where there was none, it is
+    new. A frame may only follow from changed ones: then the first of those that it is made from,
+    and that changed by itself, is the cause.
     """
     by_key = {frame.key: frame for frame in reversed(plan.frames)}  # the first of equal ones
     known = frozenset(past.keys)  # a frame that has only moved is what it was
+    places = list(_places(_segments(plan)))
+    then = dict(zip(_places(past.segments), range(len(past.keys)), strict=False))
     index = number - 1
     while True:
         frame = plan.frames[index]
-        changes = () if frame.key in known else _changes(past, index, frame.ingredients)
-        own = tuple(change for change in changes if change.part not in _PARENTS)
+        was = then.get(places[index])
+        before = None if was is None else past.ingredients[was]
+        changes = () if frame.key in known else _changes(before, frame.ingredients)
+        inherited = _PARENTS if was == index else (*_PARENTS, "seed")  # its noise is its place's
+        own = tuple(change for change in changes if change.part not in inherited)
         parents = [by_key[key].index for key in frame.parents if key in by_key]
-        changed = [i for i in parents if i < len(past.keys) and plan.frames[i].key not in known]
+        changed = [i for i in parents if plan.frames[i].key not in known]
         if own or not changes or not changed:
             return Explanation(number, index + 1 if changes else None, own or changes)
         index = min(changed)
 
 
-def _changes(past: PastStory, index: int, now: Mapping[str, Any]) -> tuple[Change, ...]:
-    if index >= len(past.keys):
+def _segments(plan: RenderPlan) -> list[int]:
+    """Return the number of frames of each segment."""
+    return list(Counter(frame.segment for frame in plan.frames).values())
+
+
+def _places(segments: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield for each frame the number of its segment, and its place in there."""
+    for number, frames in enumerate(segments):
+        yield from ((number, place) for place in range(frames))
+
+
+def _changes(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[Change, ...]:
+    if before is None:
         return (Change(NEW_FRAME, _MISSING, "new"),)
-    before = past.ingredients[index]
     parts = [*now, *(part for part in before if part not in now)]
     return tuple(
         Change(part, before.get(part, _MISSING), now.get(part, _MISSING))
@@ -157,8 +176,9 @@ def _read(file: Path) -> PastStory | None:
         frames, shared = past["frames"], dict(past["shared"])
         keys = tuple(str(frame["key"]) for frame in frames)
         ingredients = tuple(shared | frame["ingredients"] for frame in frames)
+        segments = tuple(map(int, past.get("segments", [len(frames)])))
         model, variant = past.get("model"), past.get("variant")
         unshown = tuple(map(str, past.get("unshown", ())))
-        return PastStory(str(past["name"]), keys, ingredients, model, variant, unshown)
+        return PastStory(str(past["name"]), keys, ingredients, segments, model, variant, unshown)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None

@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from artv_cli.cache.store import FrameStore, Pruned, StoredFrame
+from artv_cli.errors import CacheLocked, StorageError
 from artv_cli.history import PastStory, past_stories
+from artv_cli.observer import Observer
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,24 @@ def keep_below(store: FrameStore, max_size: int, keep: Collection[str] = ()) -> 
         return ranks.get(frame.path.stem, (frame.used, 0))
 
     return store.prune(max_size, keep=keep, rank=rank)
+
+
+def make_room(
+    store: FrameStore, limit: int | None, keep: Collection[str], observer: Observer
+) -> None:
+    """Remove what other stories left behind, if there is a limit; never the frames to `keep`.
+
+    The observer hears what was removed, or why that could not be done: the film is there.
+    """
+    if limit is None:
+        return
+    try:
+        pruned = keep_below(store, limit, keep)
+    except (CacheLocked, StorageError) as refusal:
+        observer.warn(f"the cache is not kept below its limit: {refusal.message}")
+        return
+    if pruned.files:
+        observer.pruned(pruned.files, pruned.size)
 
 
 def _shelved(past: PastStory, stored: Mapping[str, StoredFrame]) -> ShelvedStory:

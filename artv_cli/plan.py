@@ -160,12 +160,11 @@ def make_plan(
     for number, segment in enumerate(storyboard.segments):
         settings = merge(over, segment.settings, storyboard.settings, under)
         request = FrameRequest(segment.prompt, 0, size, sampling(settings, model.sampling))
-        key_sampling = sampling(settings, model.key_sampling)
         layout.add_segment(
             segment,
             seed=DEFAULT_SEED if settings.seed is None else settings.seed,
             request=request,
-            key_request=replace(request, sampling=key_sampling),
+            key_request=replace(request, sampling=sampling(settings, model.key_sampling)),
             image=given_image(storyboard, number),
             model=(key_frames or {}).get(number),
         )
@@ -193,9 +192,9 @@ class _Layout:
 
     def __init__(self, ground: Ingredients, images: Mapping[str, str]) -> None:
         self._targets: list[FramePlan] = []
+        self._keys: set[str] = set()  # of the targets
         self._pictures: dict[str, dict[str, FramePlan]] = {}  # by model, then by key
-        self._ground = ground
-        self._images = images
+        self._ground, self._images = ground, images
         self._shown: list[FramePlan] = []
         self._segment_starts: list[int] = []
         self._chain_start = 0
@@ -279,7 +278,7 @@ class _Layout:
     def _image_anchor(self, path: str) -> str:
         ingredients = image_ingredients(self._ground, self._images[path])
         key = key_of(ingredients)
-        if all(target.key != key for target in self._targets):
+        if key not in self._keys:
             self._add("image", ingredients, image=path, shown=False)
         return key
 
@@ -296,5 +295,6 @@ class _Layout:
             **made_from,
         )
         self._targets.append(target)
+        self._keys.add(target.key)
         if shown:
             self._shown.append(target)

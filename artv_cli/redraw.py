@@ -36,7 +36,8 @@ class Redrawing:
     """What became of the frames that were drawn again.
 
     `same` and `different` are told as "story.yaml: frame 3"; `foreign` counts those that another
-    environment had drawn, other weights, or ones that are gone: they promise nothing here.
+    environment had drawn, other weights, ones that are gone, and those made from a frame that came
+    out otherwise since: they promise nothing here.
     """
 
     same: tuple[str, ...]
@@ -111,6 +112,8 @@ def _is_same(store: FrameStore, frame: DrawnFrame, engine: Engine) -> bool | Non
         )
     except (BadEntry, OSError):  # pruned meanwhile; damage is told by who reads them all
         return None
+    if stored.parents != {parent.key: parent.digest for parent in parents}:
+        return None  # one of them came out otherwise since
     if engine.fingerprint != frame.made_of["model"] or engine.environment != stored.environment:
         return None
     return _draw(engine, frame, parents).digest == stored.digest

@@ -10,22 +10,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from artv_cli.cache.store import FrameStore
-from artv_cli.errors import ArtvError, CacheLocked, StorageError
+from artv_cli.chronicler import Chronicler
+from artv_cli.errors import ArtvError
 from artv_cli.export import Output, check_output, make_recipe, write_film
 from artv_cli.history import remember
 from artv_cli.image_paths import read_images
 from artv_cli.images import InputImage, to_pixels
-from artv_cli.inventory import keep_below
+from artv_cli.inventory import make_room
 from artv_cli.key_frames import KeyFrameModel, find_key_frame_models
 from artv_cli.latents import Pixels
 from artv_cli.loading import Loaders, loaders, open_environment
 from artv_cli.masks import MaskAlbum
 from artv_cli.model.folder import ModelFolder, find_model
-from artv_cli.observer import Observer, Work
+from artv_cli.observer import Observer, Several, Work
 from artv_cli.plan import FramePlan, ModelIdentity, RenderPlan, make_plan
 from artv_cli.recipe import Precedent, Recipe
 from artv_cli.render import missing, render
@@ -164,13 +166,15 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     store = open_store(request, observer, renders=True)
     masks = None if output.masks is None else MaskAlbum(story.plan, output.masks)
     with store.lock():
+        weights, variant = str(story.model.path.absolute()), request.settings.variant
+        tell = partial(remember, store.root, request.storyboard, story.plan, weights, variant)
+        observer = Several(Chronicler(tell), observer)
         observer.planned(_work(story, missing(story.plan, store), masks))
-        weights = str(story.model.path.absolute())
-        remember(store.root, request.storyboard, story.plan, weights, request.settings.variant)
         pictured = [one.folder for one in story.key_frames.values()]
         load = loaders(story.model, pictured, story.plan, request.settings, observer)
         report = _make_film(story, store, load, output, observer, started, masks)
-        _make_room(story, store, observer)
+        ours = frozenset(target.key for target in story.plan.targets)
+        make_room(store, request.settings.max_cache_size, ours, observer)
     return report
 
 
@@ -245,21 +249,6 @@ def _make_film(
         seconds_per_frame=sum(drawn) / len(drawn) if drawn else None,
         frame_digests=tuple(digests),
     )
-
-
-def _make_room(story: Story, store: FrameStore, observer: Observer) -> None:
-    """Prune what other stories left behind, if a setting limits the cache; never this story."""
-    limit = story.request.settings.max_cache_size
-    if limit is None:
-        return
-    ours = frozenset(target.key for target in story.plan.targets)
-    try:
-        pruned = keep_below(store, limit, ours)
-    except (CacheLocked, StorageError) as refusal:  # the film is there all the same
-        observer.warn(f"the cache is not kept below its limit: {refusal.message}")
-        return
-    if pruned.files:
-        observer.pruned(pruned.files, pruned.size)
 
 
 def _draw(

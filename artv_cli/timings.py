@@ -11,16 +11,18 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ArtvError
 from artv_cli.files.output import write_text
 from artv_cli.plan import FramePlan
+from artv_cli.settings import Sampling
 
 
 def effort(frame: FramePlan) -> int:
-    """Return how much work it is to draw a frame: sampling steps times guidance branches.
+    """Return how much work it is to draw a frame: a sampler's evaluations times guidance branches.
 
     An image counts as nothing: encoding it is quick. A drawn key frame has neither references nor
     anchor, so their branches do not run; outside the interval of guidance, none but the full does.
@@ -31,10 +33,19 @@ def effort(frame: FramePlan) -> int:
     scales = [guidance.text]
     if frame.role == "next":
         scales += [guidance.reference, guidance.anchor]
-    steps, (lowest, highest) = frame.request.sampling.steps, guidance.interval
-    timesteps = (999 * (steps - step) // steps for step in range(steps))  # about as Schedule does
+    lowest, highest = guidance.interval
+    timesteps = _timesteps(frame.request.sampling)
     guided = sum(lowest <= timestep <= highest for timestep in timesteps)
-    return steps + guided * sum(scale != 0 for scale in scales)
+    return len(timesteps) + guided * sum(scale != 0 for scale in scales)
+
+
+def _timesteps(sampling: Sampling) -> list[int]:
+    """Return about where a sampler asks its network, as `Schedule` has it."""
+    steps = sampling.steps
+    timesteps = [999 * (steps - step) // steps for step in range(steps)]
+    if sampling.sampler == "dpmpp_2s_ancestral":  # asks on the way to the next step as well
+        timesteps += [(one + other) // 2 for one, other in pairwise(timesteps)]
+    return timesteps
 
 
 def record_timings(root: Path, drawn: Iterable[tuple[FramePlan, float, int]]) -> None:

@@ -38,6 +38,7 @@ TESTED: Mapping[str, Sequence[str]] = {
     "artv_cli/files/durable.py": [
         "tests/test_durable.py", "tests/test_cache.py", "tests/test_cache_lock.py",
     ],
+    "artv_cli/files/lock.py": ["tests/test_cache_lock.py"],
     "artv_cli/keys.py": ["tests/test_keys.py", "tests/test_plan.py"],
     "artv_cli/plan.py": ["tests/test_plan.py", "tests/test_keys.py", "tests/test_key_frames.py"],
 }  # fmt: skip

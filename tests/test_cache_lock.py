@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from one_frame import KEY, LATENTS, PARENTS, PIXELS
 
 from artv_cli.cache import store as cache
 from artv_cli.cache.store import FrameStore
 from artv_cli.errors import CacheLocked, StorageError
-from artv_cli.files import durable
+from artv_cli.files import durable, lock
 from artv_cli.files.durable import HOST, is_alive
 from artv_cli.files.lock import alone
 
@@ -146,7 +147,6 @@ def test_on_a_drive_without_locks_work_goes_on_and_leaves_no_lock_behind(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    monkeypatch.setattr("artv_cli.files.lock.flock", refuse)
     other = FrameStore(store.root, warn=print)
     with store.lock(), other.lock(), store.reading(), other.reading():
         assert store.get(KEY, PARENTS) is not None
@@ -197,13 +197,40 @@ def test_a_reader_that_is_killed_keeps_nobody_from_pruning(
 def test_windows_lets_one_process_read(
     store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artv_cli.files.lock.flock", None)
+    monkeypatch.setattr("artv_cli.files.lock.fcntl", None)
     with store.reading():
         with pytest.raises(CacheLocked, match="removing"), store.reading():
             pass
         with pytest.raises(CacheLocked, match="makes a film"):
             store.prune(0)
     assert store.prune(0).files == 1
+
+
+def test_where_the_system_has_no_locks_to_share_they_are_held_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as windows:
+        windows.setitem(sys.modules, "fcntl", None)
+        shared_there = runpy.run_path(str(lock.__file__))["shared"]
+    with shared_there(tmp_path / "lock"):
+        with pytest.raises(Timeout), lock.shared(tmp_path / "lock"):
+            pass
+    with lock.shared(tmp_path / "lock"), lock.shared(tmp_path / "lock"):
+        with pytest.raises(Timeout), shared_there(tmp_path / "lock"):
+            pass
+
+
+def test_what_one_process_does_alone_a_second_is_refused_to_do(tmp_path: Path) -> None:
+    with alone(tmp_path / "training", "Another process trains."):
+        with pytest.raises(CacheLocked, match="Another process trains") as caught:
+            with alone(tmp_path / "training", "Another process trains."):
+                pass
+    assert "--out" in caught.value.remedy
+    with alone(tmp_path / "training", "Another process trains."):
+        pass
+    with pytest.raises(StorageError, match="training cannot be written"):
+        with alone(tmp_path / "training" / "lock", "Another process trains."):
+            pass
 
 
 def test_a_store_that_cannot_be_listed_is_locked_all_the_same(

@@ -16,10 +16,12 @@ import pytest
 from conftest import FRAMES, STORY, Studio, stand_in_model, teach
 from filelock import FileLock
 from PIL import Image
-from standin import StandInEngine
+from standin import ENVIRONMENT, StandInEngine
 
+from artv_cli.cache.entry import entry_at
 from artv_cli.cache.store import FrameStore
 from artv_cli.errors import StorageError, UsageError
+from artv_cli.latents import Latents
 
 
 def test_cache_ls_names_stories_and_environments(studio: Studio) -> None:
@@ -233,6 +235,22 @@ def test_frames_are_drawn_again_with_the_offload_of_the_settings(
     monkeypatch.setenv("ARTV_OFFLOAD", "model")
     studio.json("cache", "verify", "--render", "1")
     assert [how["offload"] for how in asked] == ["none", "model"]
+
+
+def test_a_frame_made_from_one_that_was_replaced_since_is_not_compared(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    store = FrameStore(Path(".artv"), environment=ENVIRONMENT, warn=pytest.fail)
+    first, second = (frame["key"] for frame in studio.remembered()["frames"][:2])
+    latents = Latents("float32", (4, 2, 4), bytes(128))
+    whole = entry_at(store.path(second), store.root)
+    store.put(second, latents, studio.engine.decode(latents), whole.parents)
+    result = studio.run("cache", "verify", "--render", str(FRAMES), "--json")
+    told = json.loads(result.stdout)["rendered"]
+    assert told["different"] == ["story.yaml: frame 2"]
+    assert (len(told["same"]), told["foreign"]) == (FRAMES - 3, 2), (
+        "frames 3 and 4 are made from it"
+    )
 
 
 @pytest.mark.parametrize("talk", [(), ("--json",)])

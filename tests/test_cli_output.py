@@ -10,7 +10,8 @@ import pytest
 from conftest import FRAMES, STORY, Studio
 from standin import KilledEngine
 
-from artv_cli.errors import UsageError
+from artv_cli import export
+from artv_cli.errors import StorageError, UsageError
 from artv_cli.media.probe import probe
 from artv_cli.recipe import read_recipe
 
@@ -156,6 +157,51 @@ def test_subtitles_go_when_the_film_has_no_narration_any_more(studio: Studio) ->
     assert Path("story.srt").exists()
     studio.json("story", "story.yaml")
     assert not Path("story.srt").exists()
+
+
+def fail_to(name: str, patch: pytest.MonkeyPatch) -> None:
+    """Have `artv_cli.export` find the disk full when it calls `name`."""
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("The disk is full.", "Free some space.")
+
+    patch.setattr(export, name, full)
+
+
+@pytest.mark.parametrize("film", ["story.mp4", "frames"])
+def test_the_same_command_goes_on_where_the_new_subtitles_could_not_be_written(
+    studio: Studio, film: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", film)
+    for words in ("And now", "And soon"):
+        studio.write(STORY.replace("And then", words))
+        with monkeypatch.context() as patch:
+            fail_to("write_srt", patch)
+            assert studio.run("story", "story.yaml", "-o", film).exit_code == 5
+    studio.json("story", "story.yaml", "-o", film)
+    assert "And soon" in Path(film).with_suffix(".srt").read_text()
+
+
+@pytest.mark.parametrize("film", ["story.mp4", "frames"])
+def test_the_same_command_removes_the_subtitles_that_a_stopped_one_left(
+    studio: Studio, film: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", film)
+    studio.write(STORY.replace("    narration: And then\n", ""))
+    with monkeypatch.context() as patch:
+        fail_to("remove", patch)
+        assert studio.run("story", "story.yaml", "-o", film).exit_code == 5
+    studio.json("story", "story.yaml", "-o", film)
+    assert not Path(film).with_suffix(".srt").exists()
+
+
+def test_a_folder_made_again_without_a_recipe_has_none(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", "frames")
+    studio.json("story", "story.yaml", "-o", "frames", "--no-metadata")
+    assert not Path("frames/recipe.json").exists()
 
 
 def test_a_folder_of_frames_has_its_subtitles_beside_it(studio: Studio) -> None:

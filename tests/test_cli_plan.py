@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FRAMES, STORY, Studio
+from standin import KilledEngine
 
 from artv_cli.cache.store import FrameStore
 from artv_cli.latents import Latents
@@ -117,6 +118,52 @@ def test_time_and_disk_are_told_from_frames_that_were_drawn_here(studio: Studio)
     need = studio.json("plan", "story.yaml")["estimate"]
     assert need["seconds"] > 0
     assert FRAMES * 0.3 * min(sizes) <= need["bytes"] <= FRAMES * max(sizes)
+
+
+def test_frames_that_a_segment_gained_are_new_and_what_follows_them_follows_from_that(
+    studio: Studio,
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("frames: 6", "frames: 7"))
+    new = {"part": "frame", "before": "(not there)", "after": "new"}
+    for frame in (7, 8, 11):
+        why = studio.json("plan", "story.yaml", "--explain", str(frame))["explanation"]
+        assert (why["cause"], why["changes"]) == (7, [new]), frame
+    told = studio.run("plan", "story.yaml").stdout
+    assert "frame 7: new" in told and "frame 8: frame 7 is new" in told
+
+
+def test_a_frame_is_compared_with_the_one_in_its_place_of_its_segment(studio: Studio) -> None:
+    cut = STORY + "  - {prompt: a dog runs, frames: 3, start: cut}\n"
+    studio.write(cut)
+    studio.json("story", "story.yaml")
+    studio.write(cut.replace("frames: 4", "frames: 2").replace("a dog", "a fox"))
+    why = studio.json("plan", "story.yaml", "--explain", "9")["explanation"]
+    prompt = {"part": "prompt", "before": "a dog runs", "after": "a fox runs"}
+    assert (why["cause"], why["changes"]) == (9, [prompt])
+
+
+def test_a_render_that_drew_nothing_explains_nothing_away(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("a cat jumps", "a dog jumps"))
+    studio.engine = KilledEngine(0)
+    assert studio.run("story", "story.yaml").exit_code == 130
+    prompt = {"part": "prompt", "before": "a cat jumps", "after": "a dog jumps"}
+    why = studio.json("plan", "story.yaml", "--explain", "7")["explanation"]
+    assert (why["cause"], why["changes"]) == (7, [prompt])
+    studio.engine = KilledEngine(2)
+    assert studio.run("story", "story.yaml").exit_code == 130
+    assert studio.json("plan", "story.yaml", "--explain", "10")["explanation"]["cause"] is None
+
+
+def test_a_story_is_remembered_though_all_its_frames_are_there(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("frames: 4", "frames: 3"))
+    studio.json("story", "story.yaml")
+    assert len(studio.remembered()["frames"]) == 9
 
 
 def test_explain_traces_a_change_that_came_down_the_chain(studio: Studio) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -54,6 +55,52 @@ def test_the_work_goes_on_when_nobody_reads_its_notes_any_more() -> None:
     done = subprocess.run([sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=writer)
     os.close(writer)
     assert (done.returncode, done.stdout) == (0, b"film.mp4\n")
+
+
+WORK = """
+import sys
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from artv_cli.console import say
+from artv_cli.events import _print
+from artv_cli.talk import Talk
+from test_talk import frame, work
+
+say("one")
+talk = Talk()
+with talk:
+    talk.planned(work(cached=0, to_render=2))
+    talk.frame(frame(0))
+    talk.encoding(Path("film.mp4"))
+print("done", file=sys.stderr)
+_print("encoding", output="film.mp4")
+Path({done!r}).touch()
+"""
+
+
+def works_on(done: Path, notes: int, result: int) -> bool:
+    here = Path(__file__).parent
+    program = WORK.format(paths=[str(here), str(here.parent)], done=str(done))
+    ended = subprocess.run([sys.executable, "-c", program], stdout=result, stderr=notes)
+    return ended.returncode == 0 and done.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_the_work_goes_on_where_there_is_no_room_for_its_notes(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        assert works_on(tmp_path / "done", full, full)
+    finally:
+        os.close(full)
+
+
+def test_the_work_goes_on_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    terminal, notes = os.openpty()
+    os.close(terminal)
+    try:
+        assert works_on(tmp_path / "done", notes, notes)
+    finally:
+        os.close(notes)
 
 
 def test_a_table_too_wide_for_a_terminal_tells_one_value_a_line(

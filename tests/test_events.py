@@ -126,6 +126,29 @@ def test_a_request_that_cannot_be_ends_in_an_error(
     assert error["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("story", "story.yaml", "--sampler", "magic"), "--sampler"),
+        (("t2v", "a cat", "--frames", "0"), "--frames"),
+        (("export", "story.yaml", "--stops", "3"), "--stops"),
+        (("animate", "cat.png"), "prompt"),
+        (("story",), "file"),
+    ],
+)
+def test_a_command_that_cannot_be_parsed_ends_in_an_error(
+    studio: Studio, arguments: tuple[str, ...], named: str
+) -> None:
+    result = studio.run(*arguments, "--json")
+    (error,) = lines(result)
+    assert (error["event"], error["kind"], result.exit_code) == ("error", "UsageError", 2)
+    assert named in error["message"].lower() and named in result.stderr.lower()
+    assert error["remedy"] == f"See what can be said: `artv {arguments[0]} --help`."
+    for other in (arguments, (*arguments, "--", "--json")):
+        assert studio.run(*other).stdout == ""
+    assert '"event"' not in studio.run(arguments[0], "--help", "--json").stdout
+
+
 def test_a_failure_on_the_way_ends_in_an_error(studio: Studio) -> None:
     studio.write()
     studio.engine = StandInEngine(broken_after=4)

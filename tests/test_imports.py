@@ -28,7 +28,7 @@ FLOORS: tuple[set[str], ...] = (
     {"forecast", "preview", "redraw"},
     {"story"},
     {"loading"},
-    {"inventory", "observer"},
+    {"chronicler", "inventory", "observer"},
     # fmt: off
     {
         "artv_engine",

@@ -112,6 +112,11 @@ OutOfMemoryError.__module__ = "torch"
          errors.StorageError),
         (OSError(errno.EFBIG, "File too large", "a.mp4"), "no space is left for a.mp4",
          errors.StorageError),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space is left for a file",
+         errors.StorageError),
+        (OSError(errno.EIO, "Input/output error"),
+         "the system failed at a file: Input/output error", ArtvError),
+        (OSError("something else"), "the system failed at a file: something else", ArtvError),
         (PermissionError(errno.EACCES, "Permission denied", "a.mp4"),
          "a.mp4 may not be read or written: Permission denied", errors.StorageError),
         (FileNotFoundError(errno.ENOENT, "No such file", "cat.png"),
@@ -170,6 +175,12 @@ def _name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
 
 
+def _filled_in(node: ast.expr) -> list[str]:
+    """Return what is filled into a message, as the code has it."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else []
+    return [ast.unparse(part.value) for part in parts if isinstance(part, ast.FormattedValue)]
+
+
 def _text(node: ast.expr) -> str:
     """Return the constant parts of a message, with {} for what is filled in."""
     if isinstance(node, ast.Constant):
@@ -182,11 +193,23 @@ def _text(node: ast.expr) -> str:
 
 
 RAISED = raised()
+# What says why, and neither which nor where.
+WHY = re.compile(
+    r"code|came|error(\.strerror)?|first_line\(error\)|how|last|problem|reason(\(error\))?|told"
+    r"|type\(error\).__name__|which"
+)
+# What says where: a file, a folder, or the key of what is kept there.
+WHERE = re.compile(
+    r"film.name|folder|out|output|page|path|root|sample.path|self._holder\(\)|self._path|self._root"
+    r"|self._record\(index\)|self.key\[:12\]"
+)
+PLACED = {"StorageError", "CacheLocked"}  # what these are about always has a place
 # Sentences that name their thing without a value: there is only one such thing.
 CONSTANT = {
-    "ffmpeg wrote something that is no GIF.",
-    "The film is too long for one WebP file.",
-    "ffmpeg could not write: File too large.",
+    "ffmpeg cannot be started: {}.",
+    "--max-size {}.",
+    "Cutting shots needs PySceneDetect ({}).",
+    "lora needs a library that is missing: {}",
     "A contact sheet needs at least one frame and one column.",
     "ffmpeg stopped in the middle of a frame.",
     "the model's weights are not those that the plan was made for",
@@ -207,8 +230,12 @@ def test_every_place_that_raises_names_the_thing_and_has_a_remedy(
     if _name(node.func) in {"StoryboardError", "DocumentError"}:
         assert len(node.args) == 2, "its problems carry file, line and column"
         return
-    text = _text(node.args[0])
-    assert "{}" in text or text in CONSTANT, f"{place}: {text!r} does not say what or where"
+    text, values = _text(node.args[0]), _filled_in(node.args[0])
+    is_elsewhere = text == "{}"  # the sentence is made before
+    names = [value for value in values if not WHY.fullmatch(value)]
+    assert names or is_elsewhere or text in CONSTANT, f"{place}: {text!r} does not say which"
+    if _name(node.func) in PLACED and not is_elsewhere:
+        assert any(map(WHERE.fullmatch, values)), f"{place}: {text!r} does not say where"
     assert "\n" not in text
     assert not re.search(r"\b(oops|sorry|please|invalid)\b", text, re.IGNORECASE)
     remedy = _text(node.args[1]) if len(node.args) > 1 else ""

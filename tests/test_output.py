@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sample_plans import WALK, plan
@@ -16,6 +20,7 @@ from standin import story
 
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.export import Output, check_output
+from artv_cli.files import exchange
 from artv_cli.files.output import replacing, write_text
 from artv_cli.media import video
 from artv_cli.recipe import Recipe, write_sidecar
@@ -76,23 +81,97 @@ def test_a_file_never_replaces_a_folder_nor_a_folder_a_file(tmp_path: Path) -> N
     assert (tmp_path / "folder" / "mine").read_text() == (tmp_path / "file").read_text() == "x"
 
 
-def test_a_folder_is_put_back_when_its_successor_cannot_take_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "old").write_text("x")
+def old_folder(path: Path) -> Path:
+    path.mkdir()
+    (path / "old").write_text("x")
+    return path
+
+
+def replace_by_new(path: Path) -> None:
+    with replacing(path) as part:
+        part.mkdir()
+        (part / "new").write_text("y")
+
+
+def without_exchange(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(exchange, "exchange", lambda *_: False)
+
+
+def refuse_renames_of(names: set[str], patch: pytest.MonkeyPatch, error: BaseException) -> None:
     rename = os.rename
 
     def refusing(source: Path, target: Path) -> None:
-        if source.name == "output":
-            raise OSError(28, "No space left on device")
+        if source.name in names:
+            raise error
         rename(source, target)
 
-    monkeypatch.setattr(os, "rename", refusing)
-    with pytest.raises(StorageError, match="No space left"):
-        with replacing(tmp_path / "folder") as part:
-            part.mkdir()
-    assert (tmp_path / "folder" / "old").read_text() == "x"
+    patch.setattr(os, "rename", refusing)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs renameat2")
+def test_a_folder_takes_the_place_of_another_without_any_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = old_folder(tmp_path / "folder")
+    refuse_renames_of({"folder", "output"}, monkeypatch, AssertionError("the name is free now"))
+    replace_by_new(folder)
+    assert [entry.name for entry in folder.iterdir()] == ["new"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_two_folders_that_cannot_trade_places_are_renamed_and_what_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = old_folder(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError, match="missing"):
+        exchange.exchange(folder, tmp_path / "missing")
+    for unknown in (lambda *_, **__: None, lambda *_, **__: failing_with(errno.EINVAL)):
+        with monkeypatch.context() as patch:
+            patch.setattr(ctypes, "CDLL", unknown)
+            assert not exchange.exchange(folder, folder)
+            replace_by_new(folder)
+        assert [entry.name for entry in folder.iterdir()] == ["new"]
+
+
+def failing_with(code: int) -> Any:
+    def renameat2(*_: object) -> int:
+        ctypes.set_errno(code)
+        return -1
+
+    return SimpleNamespace(renameat2=renameat2)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_folder_is_put_back_when_its_successor_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    folder = old_folder(tmp_path / "folder")
+    without_exchange(monkeypatch)
+    refuse_renames_of({"output"}, monkeypatch, error)
+    with pytest.raises((StorageError, KeyboardInterrupt)):
+        replace_by_new(folder)
+    assert (folder / "old").read_text() == "x"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_cannot_be_put_back_is_kept_and_the_next_writer_puts_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = old_folder(tmp_path / "folder")
+    error = OSError(errno.EIO, os.strerror(errno.EIO))
+    with monkeypatch.context() as patch:
+        without_exchange(patch)
+        refuse_renames_of({"output", "old"}, patch, error)
+        with pytest.raises(StorageError, match="Input/output error"):
+            replace_by_new(folder)
+    (left,) = tmp_path.iterdir()
+    assert (left / "old" / "old").read_text() == "x"
+    dead = left.with_name(left.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
+    left.rename(dead)
+    with pytest.raises(ValueError), replacing(folder):
+        raise ValueError
+    assert (folder / "old").read_text() == "x"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import random
 from collections.abc import Callable
 
 import pytest
+from sample_plans import plan
 
 from artv_cli.pace import Pace
+from artv_cli.timings import effort
 
 Noise = Callable[[random.Random], float]
 STATIONARY: dict[str, Noise] = {
@@ -60,6 +62,16 @@ def test_frames_that_are_more_work_take_longer() -> None:
         pace.add(4.0, effort=8)
     assert pace.seconds_per_frame == pytest.approx(4.0)
     assert pace.seconds_left == pytest.approx(10 * 25.0)
+
+
+def test_frames_of_a_sampler_that_asks_twice_a_step_are_that_much_more_work() -> None:
+    once = {"prompt": "a cat walks", "frames": 11, "settings": {"sampler": "dpmpp_2m"}}
+    twice = {"prompt": "a cat jumps", "frames": 10, "settings": {"sampler": "dpmpp_2s_ancestral"}}
+    frames = plan(once, twice).frames[1:]
+    pace = Pace(sum(map(effort, frames)))
+    for frame in frames[:10]:
+        pace.add(8.0, effort(frame))
+    assert pace.seconds_left == pytest.approx(10 * 15.0), "of 8 steps, the last asks once"
 
 
 def test_an_image_that_is_given_says_nothing_about_the_pace() -> None:

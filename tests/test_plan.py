@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -14,7 +15,7 @@ from standin import MODEL, SAMPLING, story
 
 from artv_cli.engine import PictureRequest
 from artv_cli.errors import UsageError
-from artv_cli.keys import frame_seed
+from artv_cli.keys import frame_seed, key_of
 from artv_cli.plan import FramePlan, make_plan
 from artv_cli.settings import Settings
 from artv_cli.storyboard import parse_storyboard
@@ -102,6 +103,27 @@ def test_a_cut_may_be_anchored_to_its_own_key_frame_by_number() -> None:
     assert frame_keys(WALK, ROCKET | {"anchor": {"segment": 2, "frame": 1}}) == frame_keys(
         WALK, ROCKET
     )
+
+
+def test_an_image_that_thousands_of_segments_are_anchored_to_is_not_sought_among_all_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = itertools.count()
+
+    class Key(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            next(compared)
+            return str.__eq__(self, other)
+
+        def __ne__(self, other: object) -> bool:
+            return not self == other
+
+    monkeypatch.setattr("artv_cli.plan.key_of", lambda made_of: Key(key_of(made_of)))
+    made = plan(*[WALK] * 300, *[WALK | {"anchor": "dog.png"}] * 300)
+    assert sum(not target.is_shown for target in made.targets) == 1
+    assert next(compared) < 3 * len(made.targets)
 
 
 def test_a_given_image_is_the_key_frame() -> None:

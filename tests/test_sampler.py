@@ -4,11 +4,13 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_plans import plan
 
 from artv_cli.diffusion.sampler import (
     ancestral_step,
@@ -19,6 +21,9 @@ from artv_cli.diffusion.sampler import (
     sample,
 )
 from artv_cli.diffusion.schedule import Schedule
+from artv_cli.setting_tables import GuidanceSettings
+from artv_cli.settings import SamplerName, Settings
+from artv_cli.timings import effort
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "samplers.json").read_text())
 MATRIX = torch.tensor(GOLDEN["A"], dtype=torch.float64)
@@ -166,6 +171,22 @@ def test_noise_is_asked_once_for_each_step_but_the_last_by_its_index():
 
     dpmpp_2s_ancestral(gaussian_denoiser, torch.ones(1), SCHEDULE.sampling_sigmas(6), noise)
     assert asked == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", get_args(SamplerName))
+@pytest.mark.parametrize("interval", [(0, 999), (0, 500), (200, 800)])
+def test_a_sampler_asks_as_often_as_its_frames_count_as_work(name, interval):
+    scales = {"text": 3, "reference": 0, "anchor": 0}
+    settings = Settings(
+        sampler=name, steps=20, guidance=GuidanceSettings(interval=interval, **scales)
+    )
+    recorded = Recorded(gaussian_denoiser)
+    sigmas, ones = SCHEDULE.sampling_sigmas(20), torch.ones(1)
+    sample(name, recorded, ones, sigmas, lambda step: ones)
+    asked = [SCHEDULE.nearest_timestep(sigma) for sigma in recorded.sigmas]
+    guided = sum(interval[0] <= timestep <= interval[1] for timestep in asked)
+    counted = effort(plan({"prompt": "a cat walks", "frames": 2}, over=settings).frames[1])
+    assert counted == pytest.approx(len(asked) + guided, abs=0 if interval == (0, 999) else 2)
 
 
 def test_the_state_keeps_its_dtype_whatever_the_noise_is_drawn_in():

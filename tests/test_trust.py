@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import pickle
 import shutil
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import pytest
 from standin import StandInEngine
@@ -20,15 +26,18 @@ from artv_cli import story as artv_story
 from artv_cli.cache import entry, store
 from artv_cli.cache.store import FrameStore
 from artv_cli.errors import ArtvError, ModelError
+from artv_cli.files import output
 from artv_cli.media import video
 from artv_cli.render import render
 from benchmarks.trust import __main__ as command
 from benchmarks.trust import disks, faults, films, ledger, mutations, proof, stories
 from benchmarks.trust import weights as hostile
 from benchmarks.trust.corruption import corruption
-from benchmarks.trust.kills import kills, kills_around_calls
+from benchmarks.trust.kills import IN_FILM, film, kills, kills_around_calls
+from benchmarks.trust.models import model_kills
 from benchmarks.trust.proof import Check, Row, Tally, prove
 from benchmarks.trust.rows import ROWS
+from benchmarks.trust.same_bits import same_bits
 from benchmarks.trust.weights import drawn_file, waiting_code, weights
 
 Checks = Callable[[int, Path], Iterator[Check]]
@@ -92,7 +101,9 @@ def test_a_key_without_the_prompt_breaks_its_promise(
     assert any("the same key, other bits" in told for told in proved(row, tmp_path, 60).broken)
 
 
-@pytest.mark.parametrize("checks", [kills, kills_around_calls])
+@pytest.mark.parametrize(
+    "checks", [kills, kills_around_calls, pytest.param(model_kills, marks=pytest.mark.slow)]
+)
 def test_a_resume_that_draws_everything_anew_breaks_its_promise(
     checks: Checks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,16 +125,61 @@ def test_a_resume_that_throws_finished_frames_away_breaks_its_promise(
     assert "finished frames are lost" in told or "frames drawn" in told
 
 
+def test_a_film_is_killed_wherever_something_takes_its_place(tmp_path: Path) -> None:
+    passed: Counter[str] = Counter()
+    with ExitStack() as watched:
+        for where, place in IN_FILM.items():
+            note = partial(_noted, passed, where, getattr(place.owner, place.name))
+            watched.enter_context(mock.patch.object(place.owner, place.name, note))
+        film(tmp_path)
+    assert passed == {where: place.passes or stories.FRAMES for where, place in IN_FILM.items()}
+
+
+def _noted(
+    passed: Counter[str], where: str, call: Callable[..., Any], *args: Any, **how: Any
+) -> Any:
+    passed[where] += 1
+    return call(*args, **how)
+
+
+def test_a_film_without_its_subtitles_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = itertools.count()
+    write_srt = export.write_srt
+
+    def once(*args: Any, **kwargs: Any) -> None:
+        if next(written) == 1:  # of the film that nobody kills; what was killed writes none
+            write_srt(*args, **kwargs)
+
+    monkeypatch.setattr(export, "write_srt", once)
+    assert "other files" in first_broken(kills, tmp_path, monkeypatch)
+
+
 def written_in_place(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("checks", [kills_around_calls, disks.limits])
+@pytest.mark.parametrize("checks", [kills_around_calls, disks.limits, disks.full_disks])
 def test_a_commit_that_writes_in_place_breaks_its_promise(
     checks: Checks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if checks is disks.full_disks and not disks._may_mount(tmp_path / "disk"):
+        pytest.skip("no disk can be mounted on this machine")
     monkeypatch.setattr(store, "commit", written_in_place)
     assert ".artv" in first_broken(checks, tmp_path, monkeypatch)
+
+
+def test_noise_from_a_running_state_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents = StandInEngine._latents
+
+    def running(engine: StandInEngine, size: Any, kind: str, content: bytes) -> Any:
+        return latents(engine, size, f"{kind} {len(engine.drawn)}", content)
+
+    monkeypatch.setattr(StandInEngine, "_latents", running)
+    assert "other frames" in first_broken(same_bits, tmp_path, monkeypatch)
 
 
 def test_a_film_that_is_written_in_place_breaks_its_promise(
@@ -136,6 +192,40 @@ def test_a_film_that_is_written_in_place_breaks_its_promise(
     monkeypatch.setattr(video, "replacing", in_place)
     told = first_broken(films.fakes, tmp_path, monkeypatch)
     assert "the old film is gone" in told or "something was left" in told
+
+
+def test_a_folder_that_is_gone_before_its_successor_is_there_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(new: Path, path: Path) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        time.sleep(1)
+        new.rename(path)
+
+    monkeypatch.setattr(output, "_take_place", slowly)
+    monkeypatch.setattr(films, "NAMES", ("film",))
+    told = first_broken(films.films, tmp_path, monkeypatch)
+    assert "film: neither the old film nor the new one" in told
+
+
+def test_a_writer_that_fails_by_itself_is_no_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = films._film(tmp_path / "film.gif", "old")
+    write = films._write
+
+    def write_new(path: Path, which: str, *begun: Any) -> None:
+        if which == "new":
+            monkeypatch.setattr(output, "_sync", failing)
+        write(path, which, *begun)
+
+    monkeypatch.setattr(films, "_write", write_new)
+    with pytest.raises(AssertionError, match="film.gif: the writer ended with 5"):
+        films._killed(Random(1), "film.gif", film, film._replace(seconds=4), tmp_path / "out")
+
+
+def failing(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_fault_that_is_hushed_up_breaks_its_promise(
@@ -208,6 +298,14 @@ def test_what_breaks_is_told_with_its_seed_and_the_rest_goes_on(tmp_path: Path) 
     assert tally.broken == ("seed 1, check 1: ValueError: two is one",)
 
 
+def test_a_check_in_which_nothing_was_tried_is_no_proof(tmp_path: Path) -> None:
+    def checks(seed: int, _: Path) -> Iterator[Check]:
+        yield from (lambda _: Counter(), lambda _: 0, lambda _: None, lambda _: {"odd": 2})  # type: ignore[misc]
+
+    tally = proved(Row("numbers", "", 5, 1, checks), tmp_path, 10)
+    assert (tally.held, tally.kinds) == (3, {"odd": 2})
+
+
 def test_a_row_stops_at_its_count_and_when_its_time_is_over(tmp_path: Path) -> None:
     assert proved(NUMBERS, tmp_path / "count", 2) == Tally(2, (), pytest.approx(0, abs=60), False)
     tally = prove(NUMBERS, count=None, seed=1, folder=tmp_path / "time", seconds=-1)
@@ -249,11 +347,36 @@ def test_what_was_proved_before_is_not_counted_twice() -> None:
         ledger.Run("numbers", 1, 3, 0, 1, False, "abc", {"odd": 1, "even": 2}),
         ledger.Run("numbers", 2, 1, 0, 1, False, "def+", {"even": 1}),
     ]
-    line = "| 5 | 5 | 0 | 3 | held | def+, abc | 4 even, 1 odd |"
+    line = "| 5 | 5 | 0 | 3 | held by older code | def+, abc | 4 even, 1 odd |"
     assert line in ledger.report([NUMBERS], runs)
     every_case = Row("numbers", "", 0, 1, checks)
     assert "| every case | 4 | 0 | 3 | held so far | abc |" in ledger.report([every_case], runs)
     assert ledger.is_known(NUMBERS, 2, runs) and not ledger.is_known(NUMBERS, 3, runs)
+
+
+@pytest.mark.parametrize(("bar", "is_all"), [(5, False), (0, True)])
+def test_what_other_code_has_proved_vouches_for_no_newer_one(bar: int, is_all: bool) -> None:
+    row = Row("numbers", "", bar, 1, checks)
+    old = ledger.Run("numbers", 1, 5, 0, 1, is_all, "abc")
+    new = ledger.Run("numbers", 2, 3, 0, 1, False, "def")
+    assert "| held |" in ledger.report([row], [old])
+    assert "| held by older code |" in ledger.report([row], [old, new])
+    more = ledger.Run("numbers", 3, 3, 0, 1, is_all, "def")
+    assert "| held |" in ledger.report([row], [old, new, more])
+
+
+def test_proofs_that_were_changed_are_marked_like_artv_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed = ["benchmarks/trust"]
+
+    def git(*arguments: str) -> str:
+        return "abc" if arguments[0] == "describe" else " ".join({*changed} & {*arguments})
+
+    monkeypatch.setattr(command, "_git", git)
+    assert command._code() == "abc+"
+    changed.clear()
+    assert command._code() == "abc"
 
 
 def test_only_full_runs_and_those_that_say_where_add_to_the_report(

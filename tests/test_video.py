@@ -303,18 +303,43 @@ def test_an_ffmpeg_that_misbehaves_leaves_the_old_film(
     with pytest.raises((EncodeError, StorageError)) as caught:
         write(path)
     assert "fails" not in kind or "exit code 3: no such encoder" in str(caught.value)
+    assert str(path) in str(caught.value)
     assert path.read_bytes() == before and leftovers(path.parent) == []
 
 
-def test_an_ffmpeg_with_a_full_disk_is_a_storage_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("No space left on device", "Free some space"),
+        ("Permission denied", "change who may write there"),
+        ("Read-only file system", "Choose another place"),
+    ],
+)
+def test_an_ffmpeg_that_cannot_write_says_which_film_and_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str, remedy: str
 ) -> None:
     fake = tmp_path / "ffmpeg"
-    fake.write_text("#!/bin/sh\ncat >/dev/null; echo 'x: No space left on device' >&2; exit 1\n")
+    fake.write_text(f"#!/bin/sh\ncat >/dev/null; echo 'x: {reason}' >&2; exit 1\n")
     fake.chmod(0o755)
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(fake))
-    with pytest.raises(StorageError, match="No space left"):
-        write(tmp_path / "film.mp4")
+    with pytest.raises(StorageError) as caught:
+        write(tmp_path / name)
+    assert caught.value.message == f"ffmpeg could not write {tmp_path / name}: {reason}."
+    assert remedy in caught.value.remedy
+    assert ("space" in caught.value.remedy) == ("space" in reason)
+
+
+def test_a_film_that_may_not_be_read_is_not_told_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "film.mp4")
+    fake = tmp_path / "ffmpeg"
+    fake.write_text("#!/bin/sh\necho 'x: Permission denied' >&2; exit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(fake))
+    with pytest.raises(EncodeError, match="ffmpeg failed with exit code 1: x: Permission denied"):
+        read_metadata(tmp_path / "film.mp4")
 
 
 def test_a_missing_ffmpeg_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

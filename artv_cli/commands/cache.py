@@ -182,7 +182,8 @@ def _compared(again: Redrawing) -> str:
     if again.different:
         told += f", {len(again.different)} are not ({', '.join(again.different)})"
     if again.foreign:
-        told += f"; {again.foreign} were drawn elsewhere or by other weights, and not compared"
+        elsewhere = "drawn elsewhere, by other weights or from other frames"
+        told += f"; {again.foreign} were {elsewhere}, and not compared"
     return told
 
 

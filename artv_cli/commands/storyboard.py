@@ -147,7 +147,8 @@ def _why(segment: SegmentForecast) -> str:
     elif segment.cause is None:
         why = "not in the cache"
     elif segment.changed == (NEW_FRAME,):
-        why = "new"
+        is_own = segment.cause == segment.first_change
+        why = "new" if is_own else f"frame {segment.cause} is new"
     else:
         why = parts if segment.cause == segment.first_change else f"{parts} of {segment.cause}"
     return f"frame {segment.first_change}: {why}"

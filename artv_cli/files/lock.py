@@ -13,9 +13,9 @@ from artv_cli.errors import CacheLocked
 from artv_cli.files.output import storage_errors
 
 try:
-    from fcntl import LOCK_NB, LOCK_SH, flock
+    import fcntl
 except ImportError:  # Windows
-    flock = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -53,14 +53,14 @@ def shared(lock: Path) -> Iterator[None]:
     Raises Timeout while somebody has it alone, OSError where it cannot be had. Windows cannot
     share a lock: there one process has it.
     """
-    if flock is None:
+    if fcntl is None:
         with exclusive(lock):
             yield
         return
     descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o666)
     try:
         try:
-            flock(descriptor, LOCK_SH | LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Timeout(str(lock)) from None
         yield

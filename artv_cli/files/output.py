@@ -15,7 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from artv_cli.errors import StorageError, UsageError
+from artv_cli.files import exchange
 from artv_cli.files.durable import HOST, NO_SPACE, is_abandoned, sync_folder
+
+_OLD = "old"  # what a folder is called in the work folder while its successor takes its place
 
 
 @contextmanager
@@ -23,9 +26,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield where to write a file or a folder that takes the place of `path` when all went well.
 
     The yielded path has the same extension and stands in a fresh folder that has room for other
-    temporary files under other names than `output` and `old`. Missing parent folders are made. A
-    folder takes two renames, so a kill between them can leave no folder, never half of one.
-    Raises StorageError; UsageError where `path` must not be replaced, such as a device.
+    temporary files under other names than `output` and `old`. Missing parent folders are made.
+    Where two folders cannot trade places in one step, a kill between two renames leaves the old
+    one in the work folder, and the next writer puts it back. Raises StorageError; UsageError
+    where `path` must not be replaced, such as a device.
     """
     with storage_errors(path):
         path = path.resolve()
@@ -41,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
             _take_place(part, path)
             sync_folder(path.parent)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            _clear(work, path)
 
 
 def is_work_of(entry: Path, path: Path) -> bool:
@@ -91,14 +95,18 @@ def storage_errors(path: Path, kept: str = "what is finished is kept") -> Iterat
 def _take_place(new: Path, path: Path) -> None:
     if not (new.is_dir() and path.is_dir()):
         os.replace(new, path)  # refuses to put a file where a folder stands
-        return
-    old = new.with_name("old")
-    os.rename(path, old)
-    try:
-        os.rename(new, path)
-    except OSError:
-        os.rename(old, path)
-        raise
+    elif not exchange.exchange(new, path):
+        os.rename(path, new.with_name(_OLD))
+        os.rename(new, path)  # whoever fails or is stopped before it is done clears up: see there
+
+
+def _clear(work: Path, path: Path) -> None:
+    """Remove a work folder, but never the only folder that there is: it goes back to `path`."""
+    old = work / _OLD
+    with suppress(OSError):  # what cannot go back now waits for the next writer
+        if old.exists() and not path.exists():
+            os.rename(old, path)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _prefix(path: Path) -> str:
@@ -113,7 +121,7 @@ def _sweep(path: Path) -> None:
             pid = entry.name[len(prefix) :].partition("-")[0]
             with suppress(OSError):  # another writer sweeps as well
                 if pid.isdecimal() and is_abandoned(entry, int(pid)):
-                    shutil.rmtree(entry, ignore_errors=True)
+                    _clear(entry, path)
 
 
 def _sync(path: Path) -> None:

@@ -36,6 +36,7 @@ def write_gif(frames: Iterable[Pixels], path: Path, film: Film) -> None:
         *("-filter_complex", "[0:v]split[film][seen];[seen]palettegen[palette]"),
         *("-map", "[film]", *_LAST_FRAMES, "-c:v", "ffv1", "-f", "nut", ffmpeg.url(spool)),
         *("-map", "[palette]", "-frames:v", "1", "-update", "1", ffmpeg.url(palette)),
+        output=film.name,
     ) as pipe:
         for pixels in frames:
             pipe.write(pixels.tobytes())
@@ -43,19 +44,20 @@ def write_gif(frames: Iterable[Pixels], path: Path, film: Film) -> None:
         *("-i", ffmpeg.url(spool), "-f", "png_pipe", "-i", ffmpeg.url(palette)),
         *("-filter_complex", f"[0:v][1:v]paletteuse={_DITHER}", *_LAST_FRAMES),
         *("-final_delay", str(film.delays(100)[-1]), "-f", "gif", ffmpeg.url(plain)),
+        output=film.name,
     )
     with open(plain, "rb") as source, open(path, "wb") as target:
-        _copy_gif(source, target, film.metadata.get("comment", ""))
+        _copy_gif(source, target, film)
 
 
-def _copy_gif(source: BinaryIO, target: BinaryIO, comment: str) -> None:
+def _copy_gif(source: BinaryIO, target: BinaryIO, film: Film) -> None:
     """Copy a GIF, with a comment after its header and its global palette."""
     header = source.read(13)
     if len(header) < 13 or not header.startswith(b"GIF"):
-        raise EncodeError("ffmpeg wrote something that is no GIF.")
+        raise EncodeError(f"{film.name}: ffmpeg wrote something that is no GIF.")
     has_palette, palette_bits = header[10] & 0x80, header[10] & 0x07
     target.write(header + source.read(3 << (palette_bits + 1) if has_palette else 0))
-    if comment:
+    if comment := film.metadata.get("comment"):
         target.write(gif_comment(comment))
     while block := source.read(1 << 20):
         target.write(block)
@@ -82,7 +84,8 @@ def write_webp(frames: Iterable[Pixels], path: Path, film: Film) -> None:
             file.write(_chunk(b"XMP ", xmp(film.metadata)))
         size = file.tell() - 8
         if size > _RIFF_LIMIT:
-            raise EncodeError("The film is too long for one WebP file.", "Write an .mp4 instead.")
+            sentence = f"{film.name}: the film is too long for one WebP file."
+            raise EncodeError(sentence, "Write an .mp4 instead.")
         file.seek(4)
         file.write(struct.pack("<I", size))
 

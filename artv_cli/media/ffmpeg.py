@@ -23,6 +23,7 @@ _NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
 _NOT_OURS = ("Permission denied", "Read-only file system", "Operation not permitted")
 _EMPTY_PHRASES = ("Conversion failed!",)
 _ROOM = "Free some space, or choose another place; what is finished is kept."
+_RIGHTS = "Choose another place, or change who may write there."
 _KEPT_LINES = 40
 
 
@@ -42,29 +43,37 @@ def raw_input(size: tuple[int, int], fps: Fraction) -> tuple[str, ...]:
 
 
 @contextmanager
-def feeding(*arguments: str) -> Iterator[IO[bytes]]:
-    """Run ffmpeg and yield its standard input; raises EncodeError or StorageError when it fails."""
-    with _running(arguments, writes=True) as stream:
+def feeding(*arguments: str, output: str) -> Iterator[IO[bytes]]:
+    """Run ffmpeg and yield its standard input; raises EncodeError or StorageError when it fails.
+
+    `output` is what people call that which it writes.
+    """
+    with _running(arguments, output, is_fed=True) as stream:
         yield stream
 
 
 @contextmanager
 def reading(*arguments: str) -> Iterator[IO[bytes]]:
     """Run ffmpeg and yield its standard output; raises EncodeError when it fails."""
-    with _running(("-nostdin", *arguments), writes=False) as stream:
+    with _running(("-nostdin", *arguments), None, is_fed=False) as stream:
         yield stream
 
 
-def run(*arguments: str) -> bytes:
-    """Run ffmpeg to its end and return what it printed; raises EncodeError or StorageError."""
-    with reading(*arguments) as stream:
+def run(*arguments: str, output: str | None = None) -> bytes:
+    """Run ffmpeg to its end and return what it printed; raises EncodeError.
+
+    StorageError too where it writes an `output`, as people call it.
+    """
+    with _running(("-nostdin", *arguments), output, is_fed=False) as stream:
         return stream.read()
 
 
 @contextmanager
-def _running(arguments: tuple[str, ...], *, writes: bool) -> Iterator[IO[bytes]]:
-    process = _start(arguments, writes)
-    stream = process.stdin if writes else process.stdout
+def _running(
+    arguments: tuple[str, ...], output: str | None, *, is_fed: bool
+) -> Iterator[IO[bytes]]:
+    process = _start(arguments, is_fed)
+    stream = process.stdin if is_fed else process.stdout
     assert stream is not None and process.stderr is not None
     complaints: deque[bytes] = deque(maxlen=_KEPT_LINES)
     listener = Thread(target=complaints.extend, args=(process.stderr,), daemon=True)
@@ -85,15 +94,15 @@ def _running(arguments: tuple[str, ...], *, writes: bool) -> Iterator[IO[bytes]]
         listener.join()
         process.stderr.close()
     if process.returncode or broken:
-        raise _failure(process.returncode, complaints)
+        raise _failure(process.returncode, complaints, output)
 
 
-def _start(arguments: tuple[str, ...], writes: bool) -> subprocess.Popen[bytes]:
+def _start(arguments: tuple[str, ...], is_fed: bool) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             [_program(), *_QUIET, *arguments],
-            stdin=subprocess.PIPE if writes else subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if writes else subprocess.PIPE,
+            stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if is_fed else subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches artv, which then ends ffmpeg
         )
@@ -117,13 +126,18 @@ def _missing(reason: str) -> EncodeError:
     )
 
 
-def _failure(code: int, complaints: deque[bytes]) -> ArtvError:
+def _failure(code: int, complaints: deque[bytes], output: str | None) -> ArtvError:
+    """Return what to say of a run that failed, and of its `output`, if it had one to write."""
     lines = [line.decode(errors="replace").strip() for line in complaints]
     lines = [line for line in lines if line and line not in _EMPTY_PHRASES]
-    for reason in (*_NO_ROOM, *_NOT_OURS):
-        if any(reason in line for line in lines):
-            return StorageError(f"ffmpeg could not write: {reason}.", _ROOM)
-    if hasattr(signal, "SIGXFSZ") and code == -signal.SIGXFSZ:
-        return StorageError("ffmpeg could not write: File too large.", "Raise the file size limit.")
+    if output is not None:
+        for reason in (*_NO_ROOM, *_NOT_OURS):
+            if any(reason in line for line in lines):
+                remedy = _ROOM if reason in _NO_ROOM else _RIGHTS
+                return StorageError(f"ffmpeg could not write {output}: {reason}.", remedy)
+        if hasattr(signal, "SIGXFSZ") and code == -signal.SIGXFSZ:
+            sentence = f"ffmpeg could not write {output}: File too large."
+            return StorageError(sentence, "Raise the file size limit.")
     last = lines[-1] if lines else "it said nothing"
-    return EncodeError(f"ffmpeg failed with exit code {code}: {last}")
+    what = "ffmpeg" if output is None else f"{output}: ffmpeg"
+    return EncodeError(f"{what} failed with exit code {code}: {last}")

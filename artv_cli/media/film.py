@@ -12,8 +12,12 @@ from artv_cli.media.subtitles import Cue
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """A film but for its frames: `size` is (width, height) in pixels, `count` its frames."""
+    """A film but for its frames: `size` is (width, height) in pixels, `count` its frames.
 
+    `name` is what people call its file, wherever it stands while it is written.
+    """
+
+    name: str
     size: tuple[int, int]
     count: int
     fps: Fraction

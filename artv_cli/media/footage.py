@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from artv_cli.errors import EncodeError, StorageError
 from artv_cli.latents import Pixels
 from artv_cli.media import ffmpeg
 from artv_cli.media.probe import EXACT, TO_PPM, ppm_frames
@@ -41,8 +40,5 @@ def read_footage(
         *(*_ONLY_FILES, *_ONLY_WHOLE, "-threads", "1", "-i", ffmpeg.url(path, span)),
         *("-map", "0:v:0", "-vf", scaling, "-fps_mode", "passthrough", *TO_PPM),
     )
-    try:
-        with ffmpeg.reading(*arguments) as stream:
-            yield from ppm_frames(stream)
-    except StorageError as error:  # of a file that is only read
-        raise EncodeError(error.message) from None
+    with ffmpeg.reading(*arguments) as stream:
+        yield from ppm_frames(stream)

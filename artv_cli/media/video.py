@@ -8,6 +8,7 @@ The same frames give the same bytes: encoders run on one thread, and nothing car
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
@@ -59,8 +60,9 @@ def write_video(
 
     The format follows the extension. Memory stays flat for a film of any length. `metadata` maps
     XML names to texts (`title`, `comment`, …); a GIF holds the comment alone. Subtitles go into
-    an MP4. `crf` is x264's quality, 0 (lossless) to 51. Raises UsageError (see `check_output`),
-    EncodeError, StorageError; then what stood at `path` is still there.
+    an MP4. `crf` is x264's quality, 0 (lossless) to 51. The recipe in a folder stays, as
+    one beside a file does, where there is metadata to make another from. Raises UsageError (see
+    `check_output`), EncodeError, StorageError; then what stood at `path` is still there.
     """
     check_output(path, fps)
     write = _writer(path)
@@ -69,13 +71,15 @@ def write_video(
     if first is None or count < 1:
         raise UsageError(f"There is no frame to write to {path}.")
     film = Film(
-        size=(first.shape[1], first.shape[0]), count=count, fps=fps,
+        name=str(path), size=(first.shape[1], first.shape[0]), count=count, fps=fps,
         metadata=tidied(metadata), subtitles=_within(subtitles, count), crf=crf,
     )  # fmt: skip
     with replacing(path) as part:
         write(_checked(chain([first], source), film), part, film)
         _verify(part, path, film)
         check_output(path, fps)  # again: rendering may take hours, and the folder is the user's
+        if film.metadata:
+            _keep_recipe(path, part)
 
 
 def check_output(path: Path, fps: Fraction) -> None:
@@ -109,6 +113,12 @@ def dissolve(frames: Iterable[Pixels], fades: Mapping[int, int]) -> Iterator[Pix
             pixels = _blend(before, pixels, (index - start + 1) / (length + 1))
         yield pixels
         last = pixels
+
+
+def _keep_recipe(old: Path, new: Path) -> None:
+    """Leave the old recipe in a folder of frames: it still tells of the subtitles beside it."""
+    if new.is_dir() and (old / RECIPE_FILE).is_file():
+        shutil.copyfile(old / RECIPE_FILE, new / RECIPE_FILE)
 
 
 def _writer(path: Path) -> Callable[[Iterable[Pixels], Path, Film], None]:
@@ -167,7 +177,10 @@ def _checked(frames: Iterable[Pixels], film: Film) -> Iterator[Pixels]:
 
 def _verify(part: Path, path: Path, film: Film) -> None:
     """Read the finished file back: its frames are counted, decoded, before it is put in place."""
-    info = probe(part)
+    try:
+        info = probe(part)
+    except EncodeError as error:  # which names the file that stands in for this one
+        raise EncodeError(error.message.replace(str(part), str(path))) from error
     count = 1 if path.suffix.lower() == ".png" else film.count
     if info.frames != count:
         raise EncodeError(f"{path}: {info.frames} of {count} frames can be read back.")
@@ -192,6 +205,7 @@ def _write_mp4(frames: Iterable[Pixels], path: Path, film: Film) -> None:
         *("-c:v", "libx264", "-preset", "medium", "-crf", str(film.crf), "-threads", "1"),
         *("-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:s", "+bitexact"),
         *("-movflags", "+faststart+use_metadata_tags", "-f", "mp4", ffmpeg.url(path)),
+        output=film.name,
     ) as pipe:
         for pixels in frames:
             pipe.write(np.pad(pixels, padding, mode="edge").tobytes())

@@ -164,7 +164,8 @@ def _require_room(base: Base, folder: Path, dtype: Dtype) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise StorageError(
-            f"the model takes {need / 1e9:.1f} GB, and there is room for {free / 1e9:.1f} GB",
+            f"the model takes {need / 1e9:.1f} GB, and there is room for {free / 1e9:.1f} GB in"
+            f" {folder}",
             "Free some space, or name a folder on another disk with --out.",
         )
 

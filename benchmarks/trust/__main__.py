@@ -65,9 +65,9 @@ def _proved(row: Row, seed: int, options: argparse.Namespace) -> Tally:
 
 
 def _code() -> str:
-    """Return which code is proved: the commit, and `+` where artv has changed since."""
+    """Return which code is proved: the commit, and `+` where artv or a proof has changed since."""
     commit = _git("describe", "--always", "--exclude=*") or "unknown"
-    return commit + "+" * bool(_git("status", "--porcelain", "artv_cli"))
+    return commit + "+" * bool(_git("status", "--porcelain", "artv_cli", "benchmarks/trust"))
 
 
 def _git(*arguments: str) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from artv_cli.files import exchange
+
 _OF_OS = (
     "access", "close", "fstat", "fsync", "ftruncate", "listdir", "lstat", "mkdir", "open",
     "readlink", "rename", "replace", "rmdir", "scandir", "stat", "unlink", "utime",
@@ -20,9 +22,10 @@ _OF_OS = (
 _OF_FILES = ("read", "readline", "readinto")
 _OF_WRITTEN_FILES = ("write", "flush", "seek", "truncate")  # each may be when the bytes go out
 _TO_WRITE = " to write"
-_CHANGING = frozenset({"fsync", "ftruncate", "mkdir", "rename", "replace"})
+_CHANGING = frozenset({"exchange", "fsync", "ftruncate", "mkdir", "rename", "replace"})
 CALLS = (
     *((os, name) for name in _OF_OS), (fcntl, "flock"), (io, "open"), (builtins, "open"),
+    (exchange, "exchange"),
 )  # fmt: skip
 
 Act = Callable[[int, str, bool], None]

@@ -17,7 +17,8 @@ from unittest import mock
 import numpy as np
 from standin import StandInEngine
 
-from artv_cli.files import durable
+from artv_cli import export
+from artv_cli.files import durable, output
 from artv_cli.story import StoryReport
 from benchmarks.trust import stories
 from benchmarks.trust.calls import around_calls
@@ -39,26 +40,46 @@ from benchmarks.trust.stories import (
 MOST_KILLS = 12  # of one story; then it is let go
 ANYWHERE = "anywhere"  # where a kill lands that only the clock decides
 
-Place = tuple[Any, str]
-"""The owner and the name of a function that is called there."""
 
-AROUND_A_COMMIT: dict[str, Place] = {
-    "before a sync": (os, "fsync"),
-    "between write and rename": (os, "replace"),
-    "after the rename": (durable, "sync_folder"),
+class Place(NamedTuple):
+    """The owner and the name of a function that is called there.
+
+    `passes`: how often a film calls it; None where it does so for every frame.
+    """
+
+    owner: Any
+    name: str
+    passes: int | None = None
+
+
+AROUND_A_COMMIT = {
+    "before a sync": Place(os, "fsync"),
+    "between write and rename": Place(os, "replace"),
+    "before a folder is synced": Place(durable, "sync_folder"),
 }
 PLACES = AROUND_A_COMMIT | {
-    "in the model": (StandInEngine, "next_frame"),
-    "in the decoder": (StandInEngine, "decode"),
+    "in the model": Place(StandInEngine, "next_frame"),
+    "in the decoder": Place(StandInEngine, "decode"),
 }
-IN_ENCODER: dict[str, Place] = {"in the encoder": (np, "pad")}  # each frame that is fed to ffmpeg
+IN_FILM = {
+    "in the encoder": Place(np, "pad"),  # each frame that is fed to ffmpeg
+    # History, film, subtitles, recipe; and what frames took, where any was drawn.
+    "before an output takes its place": Place(output, "_take_place", 5),
+    "after an output took its place": Place(output, "sync_folder", 5),
+    "between film and subtitles": Place(export, "write_srt", 1),
+    "between subtitles and recipe": Place(export, "write_sidecar", 1),
+}
 
 
 class Whole(NamedTuple):
-    """What a story comes to when nobody disturbs it, and how long that takes in seconds."""
+    """What a story comes to when nobody disturbs it, and how long that takes in seconds.
+
+    `files` are those beside its cache: film, subtitles and recipe.
+    """
 
     frames: tuple[str, ...]
     pictures: str
+    files: dict[str, bytes]
     seconds: float
 
 
@@ -67,7 +88,13 @@ def undisturbed(home: Path, name: str = FILM) -> Whole:
     started = time.perf_counter()
     report = film(home, name)
     seconds = time.perf_counter() - started
-    return Whole(report.frame_digests, stories.picture_digest(report.output), seconds)
+    return whole_of(report, home, seconds)
+
+
+def whole_of(report: StoryReport, home: Path, seconds: float) -> Whole:
+    """Return what a story came to that nobody disturbed."""
+    pictures = stories.picture_digest(report.output)
+    return Whole(report.frame_digests, pictures, stories.beside_cache(home), seconds)
 
 
 def kills(seed: int, folder: Path) -> Iterator[Check]:
@@ -94,12 +121,13 @@ def _killed_frames(rng: Random, whole: Whole, home: Path) -> Counter[str]:
 
 
 def _killed_film(rng: Random, whole: Whole, home: Path) -> Counter[str]:
-    cache, places = home / ".artv", PLACES | IN_ENCODER
+    cache, places = home / ".artv", PLACES | IN_FILM
     landed = kill_until_through(rng, partial(film, home), cache, places, seconds=whole.seconds)
     before, report = kept(cache), film(home)
     expect_resumed(before, kept(cache), report.rendered)
     expect(report.frame_digests == whole.frames, "other frames")
     expect(stories.picture_digest(report.output) == whole.pictures, "another film")
+    expect(stories.beside_cache(home) == whole.files, "other files beside the film")
     expect(not list(cache.rglob("*.tmp")), "the next render sweeps what a kill left")
     return landed
 
@@ -135,7 +163,8 @@ def kill_until_through(
             time.sleep(rng.uniform(0, seconds))
             os.kill(child, signal.SIGKILL)
         else:
-            fatal = partial(_killed_at_place, work, places[place], rng.randrange(passes))
+            last = rng.randrange(places[place].passes or passes)
+            fatal = partial(_killed_at_place, work, places[place], last)
             child = fork(fatal, complaint)
         code = wait(child)
         said = told(complaint)
@@ -156,7 +185,7 @@ def film(home: Path, name: str = FILM, *segments: dict[str, Any]) -> StoryReport
 
 def _killed_at_place(work: Callable[[], object], place: Place, passes: int) -> None:
     """Work, and be killed when `place` is reached after so many passes."""
-    owner, name = place
+    owner, name, _ = place
     original, passed = getattr(owner, name), count()
 
     def fatal(*args: Any, **kwargs: Any) -> Any:

@@ -103,11 +103,10 @@ def _promise(row: Row, runs: Sequence[Run]) -> str:
     counted = _counted(row, runs)
     held, broken = sum(run.held for run in counted), sum(run.broken for run in runs)
     seconds = sum(run.seconds for run in runs)
-    is_full = held >= row.bar if row.bar else any(run.is_all for run in runs)
     if not held and not broken:
         verdict = "**not tried**: this machine has no case of it" if runs else "not run"
     else:
-        verdict = "**broken**" if broken else "held" if is_full else "held so far"
+        verdict = "**broken**" if broken else _held(row, runs)
     bar = f"{row.bar:,}" if row.bar else "every case"
     figures = f"{bar} | {held:,} | {broken:,} | {seconds:,.0f}"
     codes = ", ".join(dict.fromkeys(run.code for run in counted))
@@ -115,6 +114,20 @@ def _promise(row: Row, runs: Sequence[Run]) -> str:
     for run in counted:
         kinds.update(run.kinds)
     return f"| {row.name} | {row.promise} | {figures} | {verdict} | {codes} | {_told(kinds)} |\n"
+
+
+def _held(row: Row, runs: Sequence[Run]) -> str:
+    """Say how far a promise is held: what other code has proved vouches for no newer one."""
+    newest = [run for run in runs if run.code == runs[-1].code]
+    if _is_full(row, newest):
+        return "held"
+    return "held by older code" if _is_full(row, runs) else "held so far"
+
+
+def _is_full(row: Row, runs: Sequence[Run]) -> bool:
+    if not row.bar:
+        return any(run.is_all for run in runs)
+    return sum(run.held for run in _counted(row, runs)) >= row.bar
 
 
 def _told(kinds: Mapping[str, int]) -> str:
@@ -133,7 +146,8 @@ Written by `python -m benchmarks.trust`; `--only ROW`, `--count N`, `--minutes M
 a part of it, which is added to what is here. Each proof draws what is random from the seed and its
 number, so `--only ROW --seed S` does the same again, which is not counted twice. What a row does is
 told by the docstring of its module in `benchmarks/trust/`. `code`: the commits that were proved,
-each with `+` where artv had changed since; `of them`: how many proofs were of which kind.
+each with `+` where artv or its proofs had changed since; a promise is held by older code where the
+newest by itself has not proved as much. `of them`: how many proofs were of which kind.
 
 | row | promise | bar | proofs | broken | seconds | verdict | code | of them |
 |---|---|--:|--:|--:|--:|---|---|---|

@@ -24,10 +24,12 @@ from artv_cli.story import StoryReport, StoryRequest, render_story
 from benchmarks.trust import stories
 from benchmarks.trust.kills import (
     AROUND_A_COMMIT,
-    IN_ENCODER,
+    IN_FILM,
+    Place,
     Whole,
     expect_resumed,
     kill_until_through,
+    whole_of,
 )
 from benchmarks.trust.proof import Check, expect, randoms
 from benchmarks.trust.stories import kept
@@ -48,7 +50,7 @@ def model_kills(seed: int, folder: Path) -> Iterator[Check]:
     started = time.perf_counter()
     report = _film(model, folder / "whole")
     seconds = time.perf_counter() - started
-    whole = Whole(report.frame_digests, stories.picture_digest(report.output), seconds)
+    whole = whole_of(report, folder / "whole", seconds)
     for rng in randoms(seed):
         yield partial(_killed_and_resumed, rng, model, whole)
 
@@ -58,10 +60,10 @@ def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> Co
 
     cache, frames = home / ".artv", len(whole.frames)
     in_model = {
-        "in the model": (ArtvEngine, "next_frame"),
-        "in the decoder": (ArtvEngine, "decode"),
+        "in the model": Place(ArtvEngine, "next_frame"),
+        "in the decoder": Place(ArtvEngine, "decode"),
     }
-    places = AROUND_A_COMMIT | IN_ENCODER | in_model
+    places = AROUND_A_COMMIT | IN_FILM | in_model
     landed = kill_until_through(
         rng, partial(_film_alone, model, home), cache, places,
         seconds=whole.seconds, passes=frames, most=_MOST_KILLS,
@@ -70,6 +72,7 @@ def _killed_and_resumed(rng: Random, model: str, whole: Whole, home: Path) -> Co
     expect_resumed(before, kept(cache), report.rendered)
     expect(report.frame_digests == whole.frames, "other frames")
     expect(stories.picture_digest(report.output) == whole.pictures, "another film")
+    expect(stories.beside_cache(home) == whole.files, "other files beside the film")
     return landed
 
 
@@ -83,5 +86,4 @@ def _film(model: str, home: Path) -> StoryReport:
     home.mkdir(exist_ok=True)
     over = Settings(model=model, steps=STEPS, device="cpu")
     request = StoryRequest(storyboard=story(*SEGMENTS), home=home, over=over)
-    output = Output(path=home / stories.FILM, overwrite=True)
-    return render_story(request, output, Observer())
+    return render_story(request, Output(path=home / stories.FILM), Observer())

@@ -87,7 +87,9 @@ def prove(
         place = folder / str(number)
         place.mkdir()
         try:
-            proofs = check(place) or 1
+            proofs = check(place)
+            if proofs is None:
+                proofs = 1
             if isinstance(proofs, Mapping):
                 kinds.update(proofs)
                 proofs = sum(proofs.values())

@@ -120,8 +120,7 @@ def request(home: Path, *segments: dict[str, Any], **film: Any) -> StoryRequest:
 
 def make_film(home: Path, name: str = FILM, *segments: dict[str, Any]) -> StoryReport:
     """Render the story of SEGMENTS, or others, into the file `name`, with its cache beside it."""
-    output = Output(path=home / name, overwrite=True)
-    return render_story(request(home, *segments), output, Observer())
+    return render_story(request(home, *segments), Output(path=home / name), Observer())
 
 
 def beside_cache(home: Path) -> dict[str, bytes]:

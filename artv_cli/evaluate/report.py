@@ -80,8 +80,8 @@ class Report:
             yield from self._ablation()
         for what, tally in self.tallies.items():
             yield from ("", f"## Which {what}s are seen where they are asked for", "")
-            rows = [(name, str(seen), str(asked)) for name, (seen, asked) in tally.items()]
-            yield from _table((what, "seen", "asked for"), rows)
+            names = [(name, str(seen), str(asked)) for name, (seen, asked) in tally.items()]
+            yield from _table((what, "seen", "asked for"), names)
         if any(variant.masks for variant in self.variants):
             yield from self._masks()
 

@@ -99,8 +99,9 @@ class ReplayJudge:
     scores: Mapping[Part, float] = {"character": 1.0, "scene": 1.0, "motion": 1.0}
 
     def __init__(self, stories: Sequence[Story]) -> None:
-        self._windows = torch.stack([story.truth.frames[-WINDOW:] for story in stories])
-        self._names = [story.truth.names[-1] for story in stories]
+        shown = [(s.truth, end) for s in stories for end in {WINDOW, len(s.truth.frames)}]
+        self._windows = torch.stack([truth.frames[end - WINDOW : end] for truth, end in shown])
+        self._names = [truth.names[end - 1] for truth, end in shown]
         self._frames = torch.cat([story.truth.frames for story in stories])
         self._foreground = torch.cat([story.truth.foreground for story in stories])
 

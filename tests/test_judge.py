@@ -252,6 +252,6 @@ def test_a_long_story_goes_to_and_fro_with_motions_that_its_character_has() -> N
     assert {"left", "right"} <= set(motions("cat", "meadow"))
     route = ["right", "left", "jump", "right", "left", "spin", "right", "left", "still", "right"]
     assert list(islice(to_and_fro("cat", "meadow"), 10)) == route
-    for character, scene in (("cat", "meadow"), ("fish", "sea"), ("car", "city")):
+    for character, scene in (("cat", "meadow"), ("fish", "underwater"), ("car", "city")):
         shown = set(islice(to_and_fro(character, scene), 30))
         assert shown <= set(motions(character, scene)) and shown >= {"left", "right"}

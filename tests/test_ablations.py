@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from artv_cli.model.weights import load_model
 from artv_cli.train.bank import build_bank
 from artv_cli.train.run_folder import MODEL
 from artv_cli.train.storybook_session import BANK
-from benchmarks.ablations import ABLATIONS, NEVER, Ablations, without_anchor, without_mask
+from benchmarks.ablations import ABLATIONS, NEVER, Ablation, Ablations, without_anchor, without_mask
 
 STORIES = replay_stories()
 AS_IT_IS, NO_MASK, NO_ANCHOR, NO_NOISE, *STATIC_NOISES = ABLATIONS
@@ -97,7 +98,13 @@ def test_a_variant_is_used_as_it_was_trained_and_trained_once(ablations: Ablatio
     assert ablations.train(STATIC_NOISES[0]).preferences.static_noise == "input_minus_reference"
 
 
-def test_what_another_start_was_trained_to_is_never_taken(ablations: Ablations) -> None:
+def test_what_another_start_was_trained_to_is_never_taken(
+    ablations: Ablations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(self: Ablations, ablation: Ablation, folder: Path) -> None:
+        shutil.copytree(self.start.path, folder / MODEL)
+
+    monkeypatch.setattr(Ablations, "_train", train)
     there = ablations.train(NO_NOISE).path
     with (ablations.start.path / "dynamic" / "config.json").open("a") as config:
         config.write("\n")

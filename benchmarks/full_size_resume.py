@@ -52,9 +52,8 @@ def differences(new: Callable[[], Trainer], steps: int) -> tuple[list[str], int]
     _take(trainer, steps)
     resumed = dict(_state(trainer))
     assert resumed.keys() == alone.keys()
-    return [name for name in alone if not torch.equal(alone[name], whole(resumed[name]))], len(
-        alone
-    )
+    differing = [name for name in alone if not torch.equal(alone[name], whole(resumed[name]))]
+    return differing, len(alone)
 
 
 def _take(trainer: Trainer, steps: int) -> None:

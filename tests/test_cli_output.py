@@ -159,13 +159,15 @@ def test_subtitles_go_when_the_film_has_no_narration_any_more(studio: Studio) ->
     assert not Path("story.srt").exists()
 
 
-def fail_to(name: str, patch: pytest.MonkeyPatch) -> None:
-    """Have `artv_cli.export` find the disk full when it calls `name`."""
+def stop_at(name: str, film: str, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a render end where `artv_cli.export` calls `name`, which finds the disk full."""
 
     def full(*_: object, **__: object) -> None:
         raise StorageError("The disk is full.", "Free some space.")
 
-    patch.setattr(export, name, full)
+    with monkeypatch.context() as patch:
+        patch.setattr(export, name, full)
+        assert studio.run("story", "story.yaml", "-o", film).exit_code == 5
 
 
 @pytest.mark.parametrize("film", ["story.mp4", "frames"])
@@ -176,9 +178,7 @@ def test_the_same_command_goes_on_where_the_new_subtitles_could_not_be_written(
     studio.json("story", "story.yaml", "-o", film)
     for words in ("And now", "And soon"):
         studio.write(STORY.replace("And then", words))
-        with monkeypatch.context() as patch:
-            fail_to("write_srt", patch)
-            assert studio.run("story", "story.yaml", "-o", film).exit_code == 5
+        stop_at("write_srt", film, studio, monkeypatch)
     studio.json("story", "story.yaml", "-o", film)
     assert "And soon" in Path(film).with_suffix(".srt").read_text()
 
@@ -190,9 +190,7 @@ def test_the_same_command_removes_the_subtitles_that_a_stopped_one_left(
     studio.write()
     studio.json("story", "story.yaml", "-o", film)
     studio.write(STORY.replace("    narration: And then\n", ""))
-    with monkeypatch.context() as patch:
-        fail_to("remove", patch)
-        assert studio.run("story", "story.yaml", "-o", film).exit_code == 5
+    stop_at("remove", film, studio, monkeypatch)
     studio.json("story", "story.yaml", "-o", film)
     assert not Path(film).with_suffix(".srt").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -13,6 +14,10 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# Workers share the cores; torch reads this as it is imported, and so do commands that tests run.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("artv", deadline=None)

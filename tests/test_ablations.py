@@ -17,6 +17,7 @@ from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model
 from artv_cli.train.bank import build_bank
 from artv_cli.train.run_folder import MODEL
+from artv_cli.train.storybook import RECIPE
 from artv_cli.train.storybook_session import BANK
 from benchmarks.ablations import ABLATIONS, NEVER, Ablation, Ablations, without_anchor, without_mask
 
@@ -25,8 +26,9 @@ AS_IT_IS, NO_MASK, NO_ANCHOR, NO_NOISE, *STATIC_NOISES = ABLATIONS
 
 
 @pytest.fixture
-def ablations(tmp_path: Path) -> Ablations:
-    """Of a run with a tiny model and two clips."""
+def ablations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ablations:
+    """Of a run with a tiny model and two clips, trained for one small step."""
+    monkeypatch.setattr("benchmarks.ablations.RECIPE", replace(RECIPE, batch_size=4))
     run = tmp_path / "run"
     run.mkdir()
     tiny_folder(run).rename(run / MODEL)
@@ -36,7 +38,7 @@ def ablations(tmp_path: Path) -> Ablations:
         run=run,
         out=tmp_path / "out",
         judge=ReplayJudge(STORIES),
-        samples=32,
+        samples=4,
         segments=SEGMENTS,
         long_stories=1,
         frames_long=FRAMES_LONG,
@@ -128,4 +130,4 @@ def test_the_report_has_a_column_for_each_variant_and_each_setting(
         "guidance.interval=200-900",
     ]
     assert "## The same under other settings" in report.to_markdown()
-    assert report.facts["training of each"].startswith("32 examples, 32 a step")
+    assert report.facts["training of each"].startswith("4 examples, 4 a step")

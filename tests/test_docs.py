@@ -206,7 +206,7 @@ def test_the_steps_with_one_gpu_lead_into_each_other(tmp_path: Path) -> None:
 
 
 def test_ci_runs_the_very_command_that_the_readme_gives_for_the_tests() -> None:
-    command = next(line for line in readme().splitlines() if line.endswith("-m pytest"))
+    command = next(line for line in readme().splitlines() if "-m pytest" in line)
     assert command in (README.parent / ".ci" / "run").read_text().splitlines()
 
 

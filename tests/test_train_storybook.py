@@ -27,7 +27,7 @@ HALF_PRECISION = 2  # bytes
 def trainer(tmp_path: Path) -> Trainer:
     torch.manual_seed(0)
     learner = Learner(tiny_networks(), tiny_text())
-    recipe = Recipe(samples=10, batch_size=2, learning_rate=1e-3)
+    recipe = Recipe(samples=10, batch_size=2, learning_rate=1e-3, bfloat16=False)
     return Trainer(learner, SolidClips(), Schedule.scaled_linear(), recipe, tmp_path / "runs")
 
 

@@ -7,6 +7,7 @@ import itertools
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -365,18 +366,48 @@ def test_what_other_code_has_proved_vouches_for_no_newer_one(bar: int, is_all: b
     assert "| held |" in ledger.report([row], [old, new, more])
 
 
-def test_proofs_that_were_changed_are_marked_like_artv_itself(
-    monkeypatch: pytest.MonkeyPatch,
+def test_code_is_the_last_commit_of_artv_or_a_proof_marked_where_that_has_changed_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = ["benchmarks/trust"]
-
     def git(*arguments: str) -> str:
-        return "abc" if arguments[0] == "describe" else " ".join({*changed} & {*arguments})
+        who = ("-c", "user.name=a", "-c", "user.email=a")
+        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True)
+        return done.stdout.decode().strip()
+
+    def commit(name: str) -> str:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+        git("add", ".")
+        git("commit", "-m", name)
+        return git("log", "-1", "--format=%h")
 
     monkeypatch.setattr(command, "_git", git)
-    assert command._code() == "abc+"
-    changed.clear()
-    assert command._code() == "abc"
+    assert command._code() == "unknown"
+    git("init")
+    commit("artv_cli/cli.py")
+    newest = commit("benchmarks/trust/proof.py")
+    commit("benchmarks/trust.md")
+    assert command._code() == newest
+    (tmp_path / "benchmarks" / "trust" / "proof.py").write_text("other")
+    assert command._code() == f"{newest}+"
+
+
+def test_what_another_process_has_proved_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trust.md"
+    other = ledger.Run("others", 1, 5, 0, 1, False, "abc")
+
+    def prove_beside_another(*anything: Any, **more: Any) -> Tally:
+        path.write_text(ledger.report((NUMBERS,), [other]))
+        return prove(*anything, **more)
+
+    monkeypatch.setattr(command, "ROWS", (NUMBERS,))
+    monkeypatch.setattr(command, "prove", prove_beside_another)
+    monkeypatch.setattr(sys, "argv", ["trust", "--output", str(path)])
+    command.main()
+    assert [run.row for run in ledger.read_runs(path)] == ["others", NUMBERS.name]
 
 
 def test_only_full_runs_and_those_that_say_where_add_to_the_report(

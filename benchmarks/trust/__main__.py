@@ -23,6 +23,8 @@ from benchmarks.trust import ledger
 from benchmarks.trust.proof import Row, Tally, prove
 from benchmarks.trust.rows import ROWS
 
+PROVED = ("artv_cli", "benchmarks/trust")
+
 
 def main() -> int:
     """Run the rows that were asked for, and keep what came out after each."""
@@ -37,8 +39,8 @@ def main() -> int:
         is_broken = is_broken or bool(tally.broken)
         if ledger.is_known(row, seed, runs):
             print(f"{row.name}: seed {seed} was run before, so this is not counted again")
-        elif output:
-            runs.append(ledger.run_of(row, seed, tally, code))
+        elif output:  # read again: another process may have proved another row meanwhile
+            runs = [*ledger.read_runs(output), ledger.run_of(row, seed, tally, code)]
             output.write_text(ledger.report(ROWS, runs))
         print(f"{row.name}: {tally.held} held, {len(tally.broken)} broken, {tally.seconds:.1f} s")
         for broken in tally.broken:
@@ -65,9 +67,12 @@ def _proved(row: Row, seed: int, options: argparse.Namespace) -> Tally:
 
 
 def _code() -> str:
-    """Return which code is proved: the commit, and `+` where artv or a proof has changed since."""
-    commit = _git("describe", "--always", "--exclude=*") or "unknown"
-    return commit + "+" * bool(_git("status", "--porcelain", "artv_cli", "benchmarks/trust"))
+    """Return which code is proved: the last commit of artv or a proof, and `+` for changes since.
+
+    A commit of anything else, such as of the report, proves nothing anew.
+    """
+    commit = _git("log", "-1", "--format=%h", "--", *PROVED) or "unknown"
+    return commit + "+" * bool(_git("status", "--porcelain", *PROVED))
 
 
 def _git(*arguments: str) -> str:

@@ -46,6 +46,7 @@ PAGE = Path(__file__).with_name("ablations.md")
 NEVER = -30.0  # the logit of a mask that copies nothing
 VARIED = (
     "noise_level=0,100,200,400",
+    "guidance.text=1.5",
     "guidance.on=composed",
     "guidance.rescale=0.7",
     "guidance.interval=200-900",

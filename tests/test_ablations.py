@@ -125,6 +125,7 @@ def test_the_report_has_a_column_for_each_variant_and_each_setting(
     names = [variant.name for variant in report.variants]
     assert names[:6] == [ablation.name for ablation in ABLATIONS]
     assert names[6:] == [f"noise_level={level}" for level in (0, 100, 200, 400)] + [
+        "guidance.text=1.5",
         "guidance.on=composed",
         "guidance.rescale=0.7",
         "guidance.interval=200-900",

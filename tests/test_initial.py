@@ -116,7 +116,7 @@ def test_a_fresh_key_frame_is_the_image_of_diffusers_own_pipeline(
         difference = np.abs(ours - expected[0].numpy()).max() / expected.abs().max().item()
         # Of the largest value. A denoised latent is x less sigma times the noise: where velocity
         # becomes noise first, and sigma is 14.6, rounding weighs that much more.
-        assert difference <= (4e-6 if base.prediction == "epsilon" else 2e-5), sampler
+        assert difference <= (8e-6 if base.prediction == "epsilon" else 2e-5), sampler
         picture = pixels(pipeline, expected)
         assert np.abs(engine.decode(frame) - picture).max() <= 1  # of 255
         assert picture.std() > 10  # a picture, if of nothing

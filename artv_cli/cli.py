@@ -3,7 +3,8 @@
 ::
 
     0 done   1 failed   2 usage or storyboard   3 model missing or unusable
-    4 another process holds the cache   5 no space or output not writable   130 interrupted
+    4 another process holds the cache or the run folder   5 no space or output not writable
+    130 interrupted
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ EXIT_CODES: dict[type[BaseException], int] = {
     KeyboardInterrupt: 130,
     BrokenPipeError: 0,  # whoever read the result has had enough of it
 }
-"""The first class decides that an exception, as `messages` tells it, belongs to."""
+"""The first class that an exception, as `messages` tells it, belongs to decides."""
 
 _REFUSAL = typer.BadParameter.__mro__[1]  # Click's UsageError, which Typer brings along or imports
 

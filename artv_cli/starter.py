@@ -13,8 +13,8 @@ fps: 8
 # model: storybook            # an embedded model, a model folder, or a hub id
 # size: [128, 128]            # width and height in pixels
 # image: penguin.png          # the first frame; without it, the model draws one
-# steps: 20                   # more is slower and finer; may stand in a segment, too
-# guidance: {text: 1.5}       # how strongly the prompt pulls
+# steps: 6                    # more is slower and finer; may stand in a segment, too
+# guidance: {text: 0.75}      # how strongly the prompt pulls
 
 segments:
   - prompt: a penguin walks right through the snow

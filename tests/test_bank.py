@@ -16,7 +16,7 @@ from artv_cli.storybook.characters import PLAIN
 from artv_cli.storybook.script import sample_script
 from artv_cli.storybook.world import sample_clip, world_digest
 from artv_cli.train.bank import SELDOM, Bank, build_bank
-from artv_cli.train.vae import VaeRecipe, build_vae
+from artv_cli.train.vae_recipe import VaeRecipe, build_vae
 
 
 @pytest.fixture(scope="module")

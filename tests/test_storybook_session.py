@@ -34,7 +34,7 @@ from artv_cli.train.storybook import (
     build_learner,
 )
 from artv_cli.train.storybook_session import StorybookSession
-from artv_cli.train.vae import VaeRecipe, build_vae
+from artv_cli.train.vae_recipe import VaeRecipe, build_vae
 
 TINY = Preset(
     name="tiny",

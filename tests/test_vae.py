@@ -1,6 +1,8 @@
 """The VAE's training: it learns, it resumes, and what it saves has the scale that it says."""
 
 import math
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +13,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from artv_cli.errors import Interrupted
 from artv_cli.model.codec import encode_images
 from artv_cli.train.budget import Budget
 from artv_cli.train.vae import (
-    VaeRecipe,
     VaeTraining,
     calibrate,
     crop_batch,
@@ -23,6 +25,7 @@ from artv_cli.train.vae import (
     sample_batch,
     train_vae,
 )
+from artv_cli.train.vae_recipe import VaeRecipe
 
 TINY = VaeRecipe(widths=(8, 8, 8, 8), clips=2, frames=1, rate=3e-3, warmup=2, ema=0.5)
 
@@ -54,6 +57,29 @@ def test_a_run_that_is_out_of_time_keeps_its_state_alone(tmp_path: Path) -> None
     assert [file.name for file in tmp_path.iterdir()] == ["training.safetensors"]
     assert train_vae(TINY, Budget(steps=2), tmp_path, report=lambda _: None)
     assert train_vae(TINY, Budget(steps=2), tmp_path, seconds=0, report=lambda _: None)
+
+
+@pytest.mark.usefixtures("signals_of_the_command_line")
+def test_asked_to_stop_it_saves_the_step_it_is_at_and_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, stopped, two = tmp_path / "whole", tmp_path / "stopped", Budget(steps=2)
+    train_vae(TINY, two, whole, report=lambda _: None)
+    step = VaeTraining.train_step
+
+    def asked(training: VaeTraining, progress: float) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(training, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VaeTraining, "train_step", asked)
+        with pytest.raises(Interrupted, match="stopped after step 1, which .*safetensors holds"):
+            train_vae(TINY, two, stopped, report=lambda _: None)
+    assert [file.name for file in stopped.iterdir()] == ["training.safetensors"]
+    train_vae(TINY, two, stopped, report=lambda _: None)
+    one, other = map(AutoencoderKL.from_pretrained, (whole, stopped))
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, other.state_dict()[name]), name
 
 
 def test_calibrated_latents_have_zero_mean_and_unit_deviation() -> None:

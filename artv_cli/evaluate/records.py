@@ -62,7 +62,7 @@ def measure(
     masks: Mapping[str, float],
     environment: Mapping[str, str],
 ) -> Record:
-    """Judge a story's pictures: every figure of the last 16 frames, as "at frame n" means here."""
+    """Judge a story's pictures: all but the background in the last 16 frames."""
     frames, truth = _to_frames(pictures), story.truth.frames[-WINDOW:]
     last = frames[-WINDOW:]
     return Record(

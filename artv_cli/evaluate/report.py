@@ -71,8 +71,9 @@ class Report:
         rows = [(f.name, str(f.bar), *told(f), str(f.count)) for f in self.variants[0].figures]
         yield from _table(("figure", "bar", "measured", "95 %", "", "stories"), rows)
         yield ""
-        yield "A figure at frame n is that of the 16 frames which end there; after a switch, the"
-        yield "same means: named by the judge as in the 16 frames before. Long stories are anchored"
+        yield "A figure at frame n is that of the 16 frames which end there, but for the"
+        yield "background: that of the last frame against the first. After a switch, the same"
+        yield "means: named by the judge as in the 16 frames before. Long stories are anchored"
         yield "at their first frame."
         yield ""
         yield from _table(("measured with", ""), list(self.facts.items()))
@@ -80,6 +81,7 @@ class Report:
             yield from self._ablation()
         for what, tally in self.tallies.items():
             yield from ("", f"## Which {what}s are seen where they are asked for", "")
+            yield from ("Of all stories but the long ones.", "")
             names = [(name, str(seen), str(asked)) for name, (seen, asked) in tally.items()]
             yield from _table((what, "seen", "asked for"), names)
         if any(variant.masks for variant in self.variants):

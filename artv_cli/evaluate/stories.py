@@ -1,7 +1,7 @@
 """The stories by which a model is judged, and how an engine tells them, one frame at a time.
 
 Each story is asked for in the words of a ground-truth clip whose combination of character, scene
-and motion was never trained on. Of every hundred judged segments, the last of their stories, come
+and motion was never trained on. Of every hundred judged segments (of each story the last one) come
 
     text    50   16 frames from words alone
     switch  25   16 frames, then 16 more of another motion
@@ -90,7 +90,7 @@ def draw_stories(
 ) -> Iterator[Story]:
     """Yield a cast's stories of `segments` segments and the `long` ones, mixed; `size` is (h, w).
 
-    With more segments there are the same stories and others after them.
+    With more segments there are the same stories and others among them.
     """
     counts = count_stories(segments, long)
     order = sorted(

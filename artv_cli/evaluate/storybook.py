@@ -260,18 +260,31 @@ def _facts(evaluation: Evaluation, records: Sequence[Record]) -> dict[str, str]:
         "judged with": f"artv {__version__}, torch {torch.__version__},"
         f" python {platform.python_version()}, {platform.machine()}",
         "commit": commit_id(Path(__file__).parent) or "unknown",
-        "time to draw": f"{sum(record.seconds for record in records) / 60:.0f} min in all",
+        "time to draw": f"{sum(record.seconds for record in records) / 60:.0f} min"
+        " of all processes together",
     }
 
 
 def commit_id(folder: Path) -> str | None:
-    """Return the commit that a folder stands at, with a plus where it was changed since."""
-    git = ["git", "-C", str(folder)]
+    """Return the commit that a folder stands at, with a plus where it was changed since.
+
+    None for one that git does not keep, as where artv is installed inside of a clone.
+    """
+    kept, head, status = (
+        _git(folder, *words)
+        for words in (
+            ("ls-files",),
+            ("rev-parse", "--short=12", "HEAD"),
+            ("status", "--porcelain", "-uno"),
+        )
+    )
+    return head + "+" * bool(status) if kept and head else None
+
+
+def _git(folder: Path, *words: str) -> str:
+    """Return what git says of a folder; nothing where it fails or is missing."""
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True)
-        status = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True)
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True)
     except OSError:
-        return None
-    if head.returncode != 0:
-        return None
-    return head.stdout.decode().strip() + "+" * bool(status.stdout.strip())
+        return ""
+    return "" if done.returncode else done.stdout.decode().strip()

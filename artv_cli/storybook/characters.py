@@ -75,7 +75,7 @@ _CHARACTERS = (
     Character(("flamingo",), "walk", _LAND, colours=("pink",)),
     Character(("penguin",), "walk", _LAND, "front"),
     Character(("dinosaur", "dino"), "walk", _LAND, size=1.12, colours=("green",)),
-    # Heads that hop along
+    # Heads alone
     Character(("fox",), "walk", _LAND, "front", 0.96, ("orange", "red")),
     Character(("wolf",), "walk", _LAND, "front", 0.96, ("grey",)),
     Character(("bear", "teddy"), "walk", _LAND, "front", 0.96, ("brown",)),

@@ -28,7 +28,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from artv_cli.errors import UsageError
-from artv_cli.files.output import replacing, write_text
+from artv_cli.files.output import replacing
 from artv_cli.machine import autocast
 from artv_cli.model.codec import encode_images
 from artv_cli.storybook.captions import Random, say
@@ -40,6 +40,7 @@ from artv_cli.train.checkpoint import save_tensors
 from artv_cli.train.composition import composed
 from artv_cli.train.examples import Clips
 from artv_cli.train.parallel import join, wait
+from artv_cli.train.run_folder import claim
 
 SETTINGS = "bank.json"
 SELDOM: frozenset[Motion] = SURROUNDINGS | {"up", "down", "sleep"}
@@ -101,12 +102,7 @@ def fingerprint(vae: AutoencoderKL) -> str:
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Write what the bank is made from, or compare it with what stands there."""
-    file = out / SETTINGS
-    if not file.exists():
-        write_text(file, json.dumps(settings))
-        return
-    there = json.loads(file.read_text())
-    if different := sorted(key for key in settings if settings[key] != there.get(key)):
+    if different := sorted(claim(out / SETTINGS, settings)):
         raise UsageError(
             f"{out} holds a bank with another {', '.join(different)}",
             "Give an empty folder, or delete this one.",

@@ -10,7 +10,7 @@ from artv_cli.storybook.characters import EVERYBODY, PLAIN, Cast
 from artv_cli.train.budget import Budget
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.storybook import RECIPE, SMALL, NetworkSizes, UNetSize
-from artv_cli.train.vae import VaeRecipe
+from artv_cli.train.vae_recipe import VaeRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import torch
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.files import lock
 from artv_cli.files.durable import commit, sweep
-from artv_cli.files.output import storage_errors
+from artv_cli.files.output import storage_errors, write_text
 from artv_cli.train.parallel import agree
 
 STATE, MODEL, LORA = "state.safetensors", "model", "lora"
@@ -29,6 +29,15 @@ class Outcome:
     step: int
     samples: int
     model: Path | None
+
+
+def claim(file: Path, begun: Mapping[str, Any]) -> list[str]:
+    """Write what a folder is begun with into `file`, or return what is other than stands there."""
+    if not file.exists():
+        write_text(file, json.dumps(dict(begun)))
+        return []
+    there = json.loads(file.read_text())
+    return [name for name in begun if there.get(name) != begun[name]]
 
 
 def require_own(out: Path, base: Path | None, mark: str = STATE) -> None:

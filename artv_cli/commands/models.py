@@ -125,7 +125,13 @@ def init(
 
     talker = Talk(quiet=talk.quiet)
     talker.say(f"reading {made_of.base}", "dim")
-    found = find_base(**vars(made_of))
+    found = find_base(
+        made_of.base,
+        revision=made_of.revision,
+        variant=made_of.variant,
+        prediction=made_of.prediction,
+        tokenizer=made_of.tokenizer,
+    )
     write_initial_model(
         found,
         out,

@@ -397,7 +397,7 @@ def test_begun_work_does_not_go_on_with_other_videos_of_the_same_names(
             run(folder, tmp_path / "out")
     then = (folder / changed).stat()
     os.utime(folder / changed, ns=(then.st_atime_ns, then.st_mtime_ns + 1_000_000_000))
-    with pytest.raises(UsageError, match="another order: list was"):
+    with pytest.raises(UsageError, match="videos, their captions, sizes or dates are not those"):
         run(folder, tmp_path / "out")
     os.utime(folder / changed, ns=(then.st_atime_ns, then.st_mtime_ns))
     assert run(folder, tmp_path / "out")["unreadable"] == 1

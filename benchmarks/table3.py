@@ -9,8 +9,8 @@ runs anywhere; the timing part needs a CUDA device::
     python -m benchmarks.table3 --only timing-320 --compile
 
 Every finished piece is kept in a JSON file beside the Markdown, so that a run goes on where the
-last one stopped; on another device the times start afresh. A cell that runs out of memory says so;
-one that failed in another way does too, and is measured again.
+last one stopped; on another device, or with another torch, the times start afresh. A cell that runs
+out of memory says so; one that failed in another way does too, and is measured again.
 """
 
 from __future__ import annotations
@@ -131,13 +131,13 @@ def run(pieces: list[Piece], results: Results, out: Path) -> None:
 
 
 def load(out: Path) -> Results:
-    """Read what is known, without the times of other devices."""
+    """Read what is known, without the times of other devices and other versions of torch."""
     device = device_name()
     file = out.with_suffix(".json")
     if not file.exists():
         return Results(device, torch.__version__, {})
     known = Results(**json.loads(file.read_text()))
-    if device is None or known.device == device:
+    if device is None or (known.device, known.torch) == (device, torch.__version__):
         return known
     cells = {key: cell for key, cell in known.cells.items() if key.startswith("count-")}
     return Results(device, torch.__version__, cells)

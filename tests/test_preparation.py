@@ -14,9 +14,11 @@ import tarfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ from tiny_clip import tiny_clip
 
 from artv_cli.errors import CacheLocked, StorageError, UsageError
 from artv_cli.media.video import probe, read_frames
-from artv_cli.prepare import clips, preparation, records, shards
+from artv_cli.prepare import clips, preparation, records, shards, workers
 from artv_cli.prepare.preparation import Order, prepare
 from artv_cli.train.examples import UnreadableClip
 from artv_cli.train.shards import find_samples
@@ -274,6 +276,72 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert all(path.stat().st_mtime_ns == then for path, then in made.items()), "done stays done"
 
 
+class SlowEncoder:
+    """Makes latents of nobody's, each of which waits until `go` is set."""
+
+    facts: dict[str, Any] = {}
+
+    def __init__(self) -> None:
+        self.begun, self.go, self.made = Semaphore(0), Event(), list[Path]()
+
+    def encode(self, clip: Path, frames: int) -> bytes:
+        self.begun.release()
+        assert self.go.wait(60)
+        self.made.append(clip)
+        return f"latents of {frames} frames".encode()
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> SlowEncoder:
+    """What makes the latents of every preparation."""
+    encoder = SlowEncoder()
+    monkeypatch.setattr(preparation._Work, "_encoder", lambda work: encoder)
+    return encoder
+
+
+def test_an_interrupt_waits_for_no_more_than_the_sample_at_hand_of_each_worker(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: SlowEncoder
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, preparation._Work, "_write_shards", 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(videos, tmp_path / "out")
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        """Be interrupted once both workers are at a sample."""
+        assert all(encoder.begun.acquire(timeout=60) for _ in range(2))
+        raise KeyboardInterrupt
+
+    class Pool(ThreadPoolExecutor):
+        """Lets the samples at hand go on when the workers are waited for."""
+
+        def shutdown(self, *arguments: Any, **more: Any) -> None:
+            encoder.go.set()
+            super().shutdown(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "wait", interrupted)
+        patch.setattr(workers, "ThreadPoolExecutor", Pool)
+        with pytest.raises(KeyboardInterrupt):
+            run(videos, tmp_path / "out")
+    assert len(encoder.made) == 2
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {".work", "shard-000001.tar"}, "of the first shard, half was made"
+    for out in ("out", "undisturbed"):
+        run(videos, tmp_path / out)
+    assert files(tmp_path / "out") == files(tmp_path / "undisturbed")
+
+
+def test_samples_are_told_of_before_the_first_shard_is_whole(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: SlowEncoder
+) -> None:
+    monkeypatch.setattr(preparation, "LINE_INTERVAL", 0.0)
+    encoder.go.set()
+    said: list[str] = []
+    prepare(Order(places=(videos,), out=tmp_path / "out", size=64), said.append)
+    assert said[-4:] == [f"{n} samples, 0 shards" for n in (1, 2, 3)] + ["1 shards"]
+
+
 def test_a_killed_run_goes_on_to_the_same_bytes(videos: Path, done: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     more = ("--size", "64", "--shard-samples", "2", "--workers", "1", "--quiet")
@@ -329,7 +397,7 @@ def test_begun_work_does_not_go_on_with_other_videos_of_the_same_names(
             run(folder, tmp_path / "out")
     then = (folder / changed).stat()
     os.utime(folder / changed, ns=(then.st_atime_ns, then.st_mtime_ns + 1_000_000_000))
-    with pytest.raises(UsageError, match="another order: list was"):
+    with pytest.raises(UsageError, match="videos, their captions, sizes or dates are not those"):
         run(folder, tmp_path / "out")
     os.utime(folder / changed, ns=(then.st_atime_ns, then.st_mtime_ns))
     assert run(folder, tmp_path / "out")["unreadable"] == 1

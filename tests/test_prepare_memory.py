@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,8 +53,8 @@ def gauge(monkeypatch: pytest.MonkeyPatch) -> Gauge:
             gauge.read()
         return record
 
-    def write(path: Path, samples: list[Sample], encoder: None) -> None:
-        write_shard(path, samples, encoder)
+    def write(path: Path, samples: list[Sample], *more: Any) -> None:
+        write_shard(path, samples, *more)
         if path.name == gauge.last_shard:  # with no other waiting
             gauge.read()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from artv_cli.errors import CacheLocked, UsageError
-from artv_cli.files.durable import temporary_for
+from artv_cli.files.durable import HOST, temporary_for
 from artv_cli.train.run_folder import (
     LOG,
     LORA,
@@ -49,13 +49,15 @@ def test_one_run_has_a_folder_to_itself(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
-    dead = temporary_for(tmp_path / STATE)
-    dead = dead.with_name(dead.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))
-    mine = temporary_for(tmp_path / STATE)
-    dead.touch()
-    mine.touch()
+    # In a container the name of the host is new each time, and the process's number comes again.
+    again = temporary_for(tmp_path / STATE)
+    dead = again.with_name(again.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))
+    elsewhere = again.with_name(again.name.replace(f".{HOST}.", ".another-host."))
+    others = [tmp_path / STATE, tmp_path / "state.old.tmp", tmp_path / "notes.tmp"]
+    for path in (again, dead, elsewhere, *others):
+        path.touch()
     with alone(tmp_path):
-        assert mine.exists() and not dead.exists()
+        assert set(tmp_path.iterdir()) == {*others, tmp_path / ".lock"}
 
 
 def test_a_log_is_cut_back_to_the_state_that_is_gone_on_with(tmp_path: Path) -> None:

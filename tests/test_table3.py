@@ -164,10 +164,24 @@ def test_times_of_another_device_are_forgotten_and_counts_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = {"count-320/artv": {"true": 1}, "timing-320/artv": {"seconds": 1.0}}
-    (tmp_path / "t.json").write_text(json.dumps({"device": "A", "torch": "2", "cells": cells}))
+    (tmp_path / "t.json").write_text(
+        json.dumps({"device": "A", "torch": torch.__version__, "cells": cells})
+    )
     for device, kept in ((None, 2), ("A", 2), ("B", 1)):
         monkeypatch.setattr(table3, "device_name", lambda device=device: device)
         assert len(load(tmp_path / "t.md").cells) == kept
+
+
+@pytest.mark.parametrize(("device", "kept"), [(None, 2), ("A", 1)])
+def test_times_of_another_torch_are_forgotten_and_counts_kept(
+    device: str | None, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = {"count-320/artv": {"true": 1}, "timing-320/artv": {"seconds": 1.0}}
+    (tmp_path / "t.json").write_text(json.dumps({"device": "A", "torch": "2", "cells": cells}))
+    monkeypatch.setattr(table3, "device_name", lambda: device)
+    known = load(tmp_path / "t.md")
+    assert len(known.cells) == kept
+    assert known.torch == ("2" if "timing-320/artv" in known.cells else torch.__version__)
 
 
 def test_the_table_shows_times_memory_shares_and_what_ran_out_of_memory() -> None:

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 
 from artv_cli.errors import UsageError
@@ -90,17 +91,17 @@ def _identity(order: Order, model: ModelFolder | None) -> dict[str, Any]:
 
     Videos by their names, sizes and dates: reading them all would take as long as the work.
     """
-    digest, count = hashlib.sha256(), 0
+    digest, videos = hashlib.sha256(), 0
     for source in order.sources():
-        count += 1
+        videos += 1
         listed = [source.name, source.span, source.caption, source.stamps()]
         digest.update(json.dumps(listed).encode())
-    if not count:
+    if not videos:
         places = ", ".join(map(str, order.places))
         raise UsageError(f"There are no videos in {places:.200}.", "Name other folders or files.")
     return {
         "clips": {"epoch": EPOCH, "fps": FPS, "crf": CRF, "fewest": FEWEST},
-        "videos": count,
+        "videos": videos,
         "list": digest.hexdigest(),
         "size": order.size,
         "max_seconds": order.max_seconds,
@@ -209,15 +210,19 @@ class _Work:
         encoder = self._encoder()
         samples = self._samples(report)
         ticker, shards = _Ticker(self._say), list[tuple[Path, int]]()
+        stop, written = Event(), count(1)
+
+        def tell() -> None:
+            ticker.tell(f"{next(written)} samples, {len(shards)} shards")
 
         def write(number: int, batch: list[Sample]) -> tuple[Path, int]:
             path = self._order.out / shard_name(number)
-            write_shard(path, batch, encoder)
+            write_shard(path, batch, encoder, stop, tell)
             return path, len(batch)
 
         batches = iter(lambda: list(islice(samples, self._order.shard_samples)), [])
         jobs = (partial(write, number, batch) for number, batch in enumerate(batches))
-        for shard in side_by_side(jobs, self._order.workers, lambda: None):
+        for shard in side_by_side(jobs, self._order.workers, stop.set):
             shards.append(shard)
             ticker.tell(f"{len(shards)} shards")
         return sorted(shards)
@@ -244,16 +249,17 @@ class _Work:
 
 
 class _Ticker:
-    """Says how far the work is, not too often."""
+    """Says how far the work is, not too often; threads may share it."""
 
     def __init__(self, say: Say) -> None:
-        self._say = say
+        self._say, self._turn = say, Lock()
         self._next = time.monotonic() + LINE_INTERVAL
 
     def tell(self, line: str) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + LINE_INTERVAL
-            self._say(line)
+        with self._turn:
+            if time.monotonic() >= self._next:
+                self._next = time.monotonic() + LINE_INTERVAL
+                self._say(line)
 
 
 def _lines(lines: list[str]) -> bytes:

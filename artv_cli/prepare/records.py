@@ -119,8 +119,13 @@ def require_same(begun: Mapping[str, Any], order: Mapping[str, Any], out: Path) 
     """Raise UsageError, naming the first difference, unless two orders are equal."""
     for name in order:
         if begun.get(name) != order[name]:
+            told = f"{name} was {begun.get(name)}, and is {order[name]} now"
+            if name == "list":  # two digests would tell nobody what to look at
+                told = (
+                    "the videos, their captions, sizes or dates are not those that it was begun"
+                    " with"
+                )
             raise UsageError(
-                f"{out} holds the work of another order: {name} was {begun.get(name)},"
-                f" and is {order[name]} now.",
+                f"{out} holds the work of another order: {told}.",
                 "Name another --out, or remove that folder first.",
             )

@@ -10,14 +10,15 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
 from artv_cli.errors import StorageError
 from artv_cli.files.output import replacing
-from artv_cli.prepare.clips import FPS
+from artv_cli.prepare.clips import FPS, Stopped
 from artv_cli.prepare.records import Clip
 from artv_cli.shard_format import CAPTION, FACTS, FORMAT, LATENTS, VIDEO
 
@@ -63,19 +64,29 @@ def shard_name(number: int) -> str:
     return f"shard-{number:06d}.tar"
 
 
-def write_shard(path: Path, samples: Sequence[Sample], encoder: Encoder | None) -> None:
+def write_shard(
+    path: Path,
+    samples: Sequence[Sample],
+    encoder: Encoder | None,
+    stop: Event,
+    tell: Callable[[], None],
+) -> None:
     """Write a shard, whole or not at all, and remove the clips that it now holds.
 
-    A shard that is there is left as it is. Raises StorageError; and EncodeError or ModelError
-    where latents cannot be made.
+    A shard that is there is left as it is; otherwise `tell` is called after each sample. Raises
+    StorageError; EncodeError or ModelError where latents cannot be made; Stopped once `stop` is
+    set.
     """
     if not path.exists():
         with replacing(path) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
             for sample in samples:
+                if stop.is_set():  # a whole shard of latents may take an hour
+                    raise Stopped
                 for suffix, data in _members(sample, encoder):
                     member = tarfile.TarInfo(f"{sample.key:09d}.{suffix}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
+                tell()
     for sample in samples:
         sample.path.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from artv_cli.files.output import storage_errors, write_text
 from artv_cli.train.parallel import agree
 
 STATE, MODEL, LORA = "state.safetensors", "model", "lora"
+_HALF_A_STATE = f"{Path(STATE).stem}.{'[0-9a-f]' * 8}.*.tmp"  # as `temporary_for` names it
 LOG = "log.jsonl"
 
 
@@ -119,6 +120,11 @@ def alone(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
     with lock.alone(out / ".lock", f"Another process trains in {out}."):
         sweep(out.glob("*.tmp"))
+        # Nobody else writes states here now, whatever process a name tells of: in a container
+        # its number may be anybody's again, the host has another name, and a state takes gigabytes.
+        for half in out.glob(_HALF_A_STATE):
+            with suppress(OSError):
+                half.unlink()
         yield
 
 

@@ -53,11 +53,14 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     again = temporary_for(tmp_path / STATE)
     dead = again.with_name(again.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))
     elsewhere = again.with_name(again.name.replace(f".{HOST}.", ".another-host."))
+    of_a_piece = temporary_for(tmp_path / "vae" / "training.safetensors")
+    of_a_piece.parent.mkdir()
     others = [tmp_path / STATE, tmp_path / "state.old.tmp", tmp_path / "notes.tmp"]
-    for path in (again, dead, elsewhere, *others):
+    for path in (again, dead, elsewhere, of_a_piece, *others):
         path.touch()
     with alone(tmp_path):
-        assert set(tmp_path.iterdir()) == {*others, tmp_path / ".lock"}
+        assert set(tmp_path.iterdir()) == {*others, tmp_path / ".lock", of_a_piece.parent}
+        assert not of_a_piece.exists(), "those of the embedded model have folders of their own"
 
 
 def test_a_log_is_cut_back_to_the_state_that_is_gone_on_with(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,12 @@ from artv_cli.files.output import storage_errors, write_text
 from artv_cli.train.parallel import agree
 
 STATE, MODEL, LORA = "state.safetensors", "model", "lora"
-_HALF_A_STATE = f"{Path(STATE).stem}.{'[0-9a-f]' * 8}.*.tmp"  # as `temporary_for` names it
+# As `temporary_for` names them, also in the folders of a training's pieces.
+_HALF_STATES = [
+    f"{piece}{state}.{'[0-9a-f]' * 8}.*.tmp"
+    for piece in ("", "*/")
+    for state in ("state", "training")
+]
 LOG = "log.jsonl"
 
 
@@ -122,7 +128,7 @@ def alone(out: Path) -> Iterator[None]:
         sweep(out.glob("*.tmp"))
         # Nobody else writes states here now, whatever process a name tells of: in a container
         # its number may be anybody's again, the host has another name, and a state takes gigabytes.
-        for half in out.glob(_HALF_A_STATE):
+        for half in itertools.chain.from_iterable(map(out.glob, _HALF_STATES)):
             with suppress(OSError):
                 half.unlink()
         yield

@@ -6,8 +6,10 @@ nothing else. Colour, width and animation follow the terminal and NO_COLOR, thro
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +48,16 @@ class _Notes:
             _drop(self._stream)
 
 
+def replace_closed_streams() -> None:
+    """Let nothing stand in for each standard stream that was closed at the start, as by `2>&-`.
+
+    Python has None for those; and the next file that is opened would get the stream's number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+
+
 def error_console() -> Console:
     """Return the console of standard error; nothing moves there unless it is a terminal.
 
@@ -78,10 +90,18 @@ def _wrapped(line: str, width: int) -> str:
 
 
 def emit(text: str) -> None:
-    """Print a result on standard output, a path that is not UTF-8 byte by byte as it is."""
+    """Print a result on standard output, a path that is not UTF-8 byte by byte as it is.
+
+    BrokenPipeError where nobody reads it any more.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    try:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    except OSError as error:
+        if error.errno == errno.EIO and stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode):
+            raise BrokenPipeError("the terminal was closed") from None
+        raise
 
 
 def emit_prose(text: str) -> None:

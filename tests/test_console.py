@@ -188,3 +188,25 @@ def test_a_path_that_is_not_utf_8_is_printed_byte_by_byte_and_in_json_escaped(
     assert plain == os.fsencode(path)
     assert "é".encode() in told
     assert json.loads(told) == {"output": path}
+
+
+SPOKEN = """
+from artv_cli.console import emit, emit_json
+from artv_cli.events import _print
+
+_print("drawing", prompt="猫 é")
+emit_json({"output": "\\udce9 猫"}, indent=2)
+emit("猫\\udce9é.mp4")
+"""
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", b"\xe9"), ("ascii", b"\\xe9")])
+def test_what_standard_output_has_no_letters_for_is_escaped(encoding: str, shown: bytes) -> None:
+    spoken = subprocess.run(
+        [sys.executable, "-c", SPOKEN], env=os.environ | {"PYTHONIOENCODING": encoding},
+        cwd=ROOT, stdout=subprocess.PIPE, check=True,
+    ).stdout  # fmt: skip
+    event, *result, name = spoken.splitlines()
+    assert json.loads(event)["prompt"] == "猫 é"
+    assert json.loads(b"".join(result)) == {"output": "\udce9 猫"}
+    assert name == rb"\u732b" + b"\xe9" + shown + b".mp4", "a byte that is no UTF-8 is as it is"

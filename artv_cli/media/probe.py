@@ -184,8 +184,8 @@ def _picture_texts(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with _told_as_encode_error(path):
-        with Image.open(path, formats=tuple(_PICTURES.values())) as picture:
+    with _told_as_encode_error(path), open(path, "rb") as file:  # Pillow may leave it open
+        with Image.open(file, formats=tuple(_PICTURES.values())) as picture:
             yield picture
 
 

@@ -1,5 +1,5 @@
 """`python -m artv_cli` is `artv`."""
 
-from artv_cli.cli import main
+from artv_cli.console_script import main
 
 main()

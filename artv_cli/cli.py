@@ -24,7 +24,7 @@ from typer.core import TyperCommand
 from artv_cli import __version__
 from artv_cli.commands import cache, doctor, evaluate, models, prepare, render, storyboard, train
 from artv_cli.commands.options import grouped, with_signature
-from artv_cli.console import drop_stdout, emit, say
+from artv_cli.console import drop_stdout, emit, replace_closed_streams, say
 from artv_cli.errors import ArtvError, CacheLocked, ModelError, StorageError, UsageError
 from artv_cli.events import Events
 from artv_cli.launcher import is_first
@@ -182,6 +182,12 @@ _add(app, "Housekeeping", doctor.doctor)
 
 
 def main() -> None:
-    """Run artv from the command line; a polite kill counts as an interrupt."""
+    """Run artv from the command line; a polite kill counts as an interrupt, a hang-up as nothing.
+
+    Work goes on when its terminal is closed, as by `nohup`.
+    """
+    replace_closed_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):  # which not every system has
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     app(prog_name="artv")

@@ -6,8 +6,11 @@ nothing else. Colour, width and animation follow the terminal and NO_COLOR, thro
 
 from __future__ import annotations
 
+import codecs
+import errno
 import json
 import os
+import stat
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 _ANY_WIDTH = 10_000  # columns: as good as no end
+_AS_FAR_AS_IT_GOES = "artv-escaped"  # how Python calls this way to encode
 
 
 class _Notes:
@@ -44,6 +48,16 @@ class _Notes:
             self._stream.flush()
         except OSError:
             _drop(self._stream)
+
+
+def replace_closed_streams() -> None:
+    """Let nothing stand in for each standard stream that was closed at the start, as by `2>&-`.
+
+    Python has None for those; and the next file that is opened would get the stream's number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def error_console() -> Console:
@@ -78,10 +92,31 @@ def _wrapped(line: str, width: int) -> str:
 
 
 def emit(text: str) -> None:
-    """Print a result on standard output, a path that is not UTF-8 byte by byte as it is."""
+    """Print a result on standard output, a path that is not UTF-8 byte by byte as it is.
+
+    What it has no letters for is escaped. BrokenPipeError where nobody reads it any more.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.reconfigure(errors=_AS_FAR_AS_IT_GOES)
+    try:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    except OSError as error:
+        if error.errno == errno.EIO and stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode):
+            raise BrokenPipeError("the terminal was closed") from None
+        raise
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what is written in place of the first character that cannot be encoded."""
+    assert isinstance(error, UnicodeEncodeError)
+    error.end = error.start + 1
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeEncodeError:  # no byte of a path, but a letter that the encoding lacks
+        return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error(_AS_FAR_AS_IT_GOES, _escaped)
 
 
 def emit_prose(text: str) -> None:
@@ -103,9 +138,13 @@ def _drop(stream: TextIO) -> None:
     os.close(nothing)
 
 
-def emit_json(result: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print a result on standard output as one line of JSON, bytes that are not UTF-8 escaped."""
-    text = json.dumps(result, ensure_ascii=False)
+def emit_json(result: Mapping[str, Any] | Sequence[Any], indent: int | None = None) -> None:
+    """Print a result on standard output as JSON, on one line unless indented for people.
+
+    Bytes that are not UTF-8 are escaped, and all letters that are no ASCII where it is not UTF-8.
+    """
+    is_utf_8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    text = json.dumps(result, ensure_ascii=not is_utf_8, indent=indent)
     emit(text.encode("utf-8", "backslashreplace").decode())
 
 

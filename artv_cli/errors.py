@@ -22,7 +22,8 @@ given in one place only: `artv_cli.cli`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -76,6 +77,15 @@ class ImageError(UsageError):
 
 class ModelError(ArtvError):
     """A model is missing, incomplete, or of a kind that artv does not read."""
+
+
+@contextmanager
+def model_named_at(place: str) -> Iterator[None]:
+    """Put the place where a model is named, as in a storyboard, before what is wrong with it."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(place + error.message, error.remedy) from error
 
 
 class CacheLocked(ArtvError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artv_cli.engine import FrameRequest, PictureRequest
+from artv_cli.errors import model_named_at
 from artv_cli.latents import Dtype
 from artv_cli.model.text_to_image import TextToImageFolder, find_text_to_image
 from artv_cli.setting_tables import KeyFrameSettings
@@ -59,23 +60,27 @@ def find_key_frame_models(
     `over` and `under` as for `plan.make_plan`. Raises ModelError as `find_text_to_image` does.
     """
     find = functools.cache(find_text_to_image)  # it reads every byte of the weights
-    return {
-        number: KeyFrameModel(find(asked.model, asked.revision, asked.variant, home), asked)
-        for number, asked, home in _asked(storyboard, over, under)
-    }
+    found = {}
+    for number, asked, home, place in _asked(storyboard, over, under):
+        with model_named_at(place):
+            folder = find(asked.model, asked.revision, asked.variant, home)
+        found[number] = KeyFrameModel(folder, asked)
+    return found
 
 
 def _asked(
     storyboard: Storyboard, over: Settings, under: Settings
-) -> Iterator[tuple[int, KeyFrameSettings, Path]]:
-    """Yield what was asked for each segment, with the folder that its path is relative to."""
+) -> Iterator[tuple[int, KeyFrameSettings, Path, str]]:
+    """Yield what was asked for each segment, the folder of its path, and its place in the file."""
     for number, segment in enumerate(storyboard.segments):
         if not opens_chain(number, segment) or given_image(storyboard, number) is not None:
             continue
-        told = segment.settings.key_frame or storyboard.settings.key_frame
+        own = segment.settings.key_frame
+        told = own or storyboard.settings.key_frame
         if over.key_frame is not None:
-            yield number, over.key_frame, Path()
+            yield number, over.key_frame, Path(), ""
         elif told is not None:
-            yield number, told, storyboard.folder
+            loc = () if own is None else ("segments", number)
+            yield number, told, storyboard.folder, storyboard.at(*loc, "key_frame", "model")
         elif under.key_frame is not None:
-            yield number, under.key_frame, Path()
+            yield number, under.key_frame, Path(), ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,8 +112,10 @@ def _cells(pixels: Pixels) -> Iterator[Segment]:
 
 
 def _is_preview(path: Path) -> bool:
+    if not os.path.isfile(path):  # a pipe, which nobody may ever write into, is not opened
+        return False
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
+        with open(path, "rb") as file, Image.open(file, formats=["PNG"]) as picture:
             return picture.info.get(_MARK[0]) == _MARK[1]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False

@@ -31,6 +31,7 @@ _INTERVAL = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})")
 _CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|min)?")
 _BYTES = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kMGT]?)(i)?B?", re.IGNORECASE)
+_LARGEST_TERM = 1_001_000  # of a rate: where ffmpeg's av_parse_video_rate is still exact
 _SECONDS = {"ms": Fraction(1, 1000), None: Fraction(1), "s": Fraction(1), "min": Fraction(60)}
 
 
@@ -188,12 +189,22 @@ class Rate(Kind):
 
     def parse(self, value: object) -> Fraction:
         rate = _fraction(value)
-        if rate is not None and Fraction(1, 1000) <= rate <= 1000:
-            return rate
-        raise ValueError(
-            f'must be frames a second, such as 8, 29.97 or "30000/1001", and at most 1000; '
-            f"not {shown(value)}"
-        )
+        if rate is None or not Fraction(1, 1000) <= rate <= 1000:
+            raise ValueError(
+                f'must be frames a second, such as 8, 29.97 or "30000/1001", and at most 1000; '
+                f"not {shown(value)}"
+            )
+        if not films_keep(rate):
+            raise ValueError(
+                f'must be a rate that films keep exactly, such as 29.97 or "30000/1001"; '
+                f"not {shown(value)}"
+            )
+        return rate
+
+
+def films_keep(rate: Fraction) -> bool:
+    """Tell whether films keep a rate as it is: beyond a million ffmpeg approximates its terms."""
+    return 0 < rate and max(rate.numerator, rate.denominator) <= _LARGEST_TERM
 
 
 def _fraction(value: object) -> Fraction | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from artv_cli.cache.store import FrameStore
 from artv_cli.chronicler import Chronicler
-from artv_cli.errors import ArtvError
+from artv_cli.errors import ArtvError, model_named_at
 from artv_cli.export import Output, check_output, make_recipe, write_film
 from artv_cli.history import remember
 from artv_cli.image_paths import read_images
@@ -110,10 +110,8 @@ def open_story(request: StoryRequest, observer: Observer) -> Story:
     Raises ModelError, ImageError for all images together, and UsageError: what is wrong with a
     request shows here, before the first second of work.
     """
-    storyboard, settings = request.storyboard, request.settings
-    model = find_model(
-        settings.model or DEFAULT_MODEL, settings.revision, settings.variant, _model_home(request)
-    )
+    storyboard = request.storyboard
+    model = _find_model(request)
     if request.precedent is not None:
         model = request.precedent.followed_by(model)
     key_frames = find_key_frame_models(storyboard, request.over, request.under)
@@ -137,10 +135,14 @@ def open_story(request: StoryRequest, observer: Observer) -> Story:
     return Story(request, model, images, key_frames, plan)
 
 
-def _model_home(request: StoryRequest) -> Path:
-    """Return what a model's relative path is relative to: whatever a storyboard says, itself."""
-    is_storyboards = request.storyboard.settings.model and not request.over.model
-    return request.storyboard.folder if is_storyboards else Path()
+def _find_model(request: StoryRequest) -> ModelFolder:
+    """Return the model; what a storyboard names is relative to it, and a problem has its place."""
+    storyboard, settings = request.storyboard, request.settings
+    name, revision, variant = settings.model or DEFAULT_MODEL, settings.revision, settings.variant
+    if not storyboard.settings.model or request.over.model:
+        return find_model(name, revision, variant, Path())
+    with model_named_at(storyboard.at("model")):
+        return find_model(name, revision, variant, storyboard.folder)
 
 
 def open_store(request: StoryRequest, observer: Observer, *, renders: bool = False) -> FrameStore:

@@ -36,6 +36,7 @@ segments:
     narration: And then
 """
 FRAMES = 10  # of STORY
+PATIENCE = 30  # seconds until a test of what must not be waited for fails
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -127,6 +128,20 @@ def signals_of_the_command_line() -> Iterator[None]:
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """A test that waits without an end, as for a pipe that nobody feeds, fails."""
+
+    def fail(number: int, frame: object) -> None:
+        pytest.fail("this waits for ever")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(PATIENCE)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -62,15 +62,7 @@ def run_on_terminal(
     program: str, arguments: list[str], width: int, environ: Mapping[str, str] = {}
 ) -> tuple[Screen, str, int]:
     """Run a Python program on a terminal of its own; return its screen, all it wrote, its code."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
-    running = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        stdin=theirs, stdout=theirs, stderr=theirs,
-        env=inherited | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | dict(environ),
-    )  # fmt: skip
-    os.close(theirs)
+    running, ours = start_on_terminal(program, arguments, width, environ)
     written = b""
     try:
         while block := os.read(ours, 65536):
@@ -82,3 +74,24 @@ def run_on_terminal(
     screen = Screen(width)
     screen.feed(text)
     return screen, text, running.wait(timeout=60)
+
+
+def start_on_terminal(
+    program: str,
+    arguments: list[str],
+    width: int,
+    environ: Mapping[str, str] = {},
+    start_new_session: bool = False,
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a Python program on a terminal of its own; return it, and our end of the terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    running = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdin=theirs, stdout=theirs, stderr=theirs,
+        env=inherited | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | dict(environ),
+        start_new_session=start_new_session,
+    )  # fmt: skip
+    os.close(theirs)
+    return running, ours

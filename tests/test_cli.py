@@ -259,3 +259,22 @@ def test_a_reader_that_goes_away_is_no_error(studio: Studio) -> None:
         running.stdout.close()
         assert running.stderr.read() == ""
         assert running.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_artv_is_loading_shows_no_traceback(
+    tmp_path: Path, number: int
+) -> None:
+    (tmp_path / "typer.py").write_text(  # which is imported before anything else is
+        "import os, signal, time\n"
+        "if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a job in the background\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"os.kill(os.getpid(), {int(number)})\n"
+        "time.sleep(60)\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])
+    ended = subprocess.run(
+        [sys.executable, "-m", "artv_cli", "check", "story.yaml"],
+        env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

@@ -127,6 +127,16 @@ def test_subtitles_that_artv_did_not_write_are_overwritten_only_with_yes(studio:
     assert "And then" in Path("story.srt").read_text()
 
 
+def test_a_pipe_that_is_called_like_a_film_is_not_asked_for_its_subtitles(
+    studio: Studio, no_waiting: None
+) -> None:
+    studio.write()
+    Path("story.srt").write_text("mine")
+    os.mkfifo("story.png")
+    refused = studio.run("story", "story.yaml")
+    assert refused.exit_code == 2 and "story.srt" in refused.stderr
+
+
 def test_subtitles_edited_by_hand_are_kept_though_the_film_is_artvs(studio: Studio) -> None:
     studio.write()
     studio.run("story", "story.yaml")

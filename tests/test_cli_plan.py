@@ -11,6 +11,7 @@ from standin import KilledEngine
 
 from artv_cli.cache.store import FrameStore
 from artv_cli.latents import Latents
+from artv_cli.model.folder import find_model
 
 
 def test_plan_counts_by_segment_and_tells_the_first_change_from_one(studio: Studio) -> None:
@@ -234,6 +235,33 @@ def test_check_tells_every_problem_with_its_place(studio: Studio) -> None:
     assert "story.yaml:3:" in result.stderr
     assert "story.yaml:4:" in result.stderr
     assert "seed" in result.stderr
+
+
+def test_check_tells_where_a_model_is_named_that_is_not_there(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.write(f"key_frame:\n  model: painter\n{STORY}")
+    result = studio.run("check", "story.yaml")
+    assert result.exit_code == 3
+    assert "story.yaml:2:10: there is no model 'painter'" in result.stderr
+    by_flag = studio.run("check", "story.yaml", "--key-frame-model", "nobody")
+    assert "error: there is no model 'nobody'" in by_flag.stderr
+    studio.write(f"{STORY}    key_frame: {{model: painter}}\n    start: cut\n")
+    assert "story.yaml:9:24: there is no model" in studio.run("check", "story.yaml").stderr
+    monkeypatch.setattr("artv_cli.story.find_model", find_model)
+    studio.write(f"model: nope\n{STORY}")
+    result = studio.run("check", "story.yaml")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "story.yaml:1:8: there is no model 'nope'" in result.stderr
+    by_flag = studio.run("check", "story.yaml", "--model", "nobody")
+    assert "error: there is no model 'nobody'" in by_flag.stderr
+
+
+def test_check_tells_where_a_rate_is_that_no_film_can_keep(studio: Studio) -> None:
+    studio.write(STORY.replace("fps: 8", "fps: 29.9700001"))
+    result = studio.run("check", "story.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "story.yaml:2:6: 'fps' must be a rate that films keep exactly" in result.stderr
 
 
 def test_check_draws_nothing_and_says_what_there_is(studio: Studio) -> None:

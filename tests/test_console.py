@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,7 @@ def test_the_work_goes_on_when_nobody_reads_its_notes_any_more() -> None:
     assert (done.returncode, done.stdout) == (0, b"film.mp4\n")
 
 
+ROOT = str(Path(__file__).parent.parent)
 WORK = """
 import sys
 sys.path[:0] = {paths!r}
@@ -92,6 +94,27 @@ def test_the_work_goes_on_where_there_is_no_room_for_its_notes(tmp_path: Path) -
         assert works_on(tmp_path / "done", full, full)
     finally:
         os.close(full)
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "code"),
+    [
+        ("check nope.yaml", "2>&-", 2),
+        ("check nope.yaml", ">&- 2>&-", 2),
+        ("schema", ">&-", 0),
+        ("check -", "<&-", 2),
+    ],
+)
+def test_a_stream_that_was_closed_at_the_start_is_done_without(
+    tmp_path: Path, command: str, closed: str, code: int
+) -> None:
+    ended = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m artv_cli {command} {closed}",
+        shell=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": ROOT},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == code, ended.stderr
+    assert "unexpected" not in ended.stderr and ended.stdout == ""
 
 
 def test_the_work_goes_on_when_its_terminal_is_closed(tmp_path: Path) -> None:
@@ -165,3 +188,25 @@ def test_a_path_that_is_not_utf_8_is_printed_byte_by_byte_and_in_json_escaped(
     assert plain == os.fsencode(path)
     assert "é".encode() in told
     assert json.loads(told) == {"output": path}
+
+
+SPOKEN = """
+from artv_cli.console import emit, emit_json
+from artv_cli.events import _print
+
+_print("drawing", prompt="猫 é")
+emit_json({"output": "\\udce9 猫"}, indent=2)
+emit("猫\\udce9é.mp4")
+"""
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", b"\xe9"), ("ascii", b"\\xe9")])
+def test_what_standard_output_has_no_letters_for_is_escaped(encoding: str, shown: bytes) -> None:
+    spoken = subprocess.run(
+        [sys.executable, "-c", SPOKEN], env=os.environ | {"PYTHONIOENCODING": encoding},
+        cwd=ROOT, stdout=subprocess.PIPE, check=True,
+    ).stdout  # fmt: skip
+    event, *result, name = spoken.splitlines()
+    assert json.loads(event)["prompt"] == "猫 é"
+    assert json.loads(b"".join(result)) == {"output": "\udce9 猫"}
+    assert name == rb"\u732b" + b"\xe9" + shown + b".mp4", "a byte that is no UTF-8 is as it is"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +263,25 @@ def test_a_broken_config_is_named(folder: Path, part: str, content: str) -> None
     (folder / part / "config.json").write_text(content)
     message = complaint(folder)
     assert f"{part}/" in message or "autoencoder" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        (INDEX, os.mkfifo),
+        ("tokenizer/more.txt", os.mkfifo),
+        ("tokenizer/more.txt", os.mkdir),
+        ("mask/more.safetensors", os.mkfifo),
+        ("mask/more.safetensors", os.mkdir),
+        ("mask/more.safetensors", lambda path: os.symlink("/dev/zero", path)),
+    ],
+)
+def test_what_is_no_file_is_named_and_never_read(
+    folder: Path, no_waiting: None, name: str, make: Callable[[Path], None]
+) -> None:
+    (folder / name).unlink(missing_ok=True)
+    make(folder / name)
+    assert f"{folder / name} cannot be read" in complaint(folder)
 
 
 def test_another_pipeline_is_named(folder: Path) -> None:

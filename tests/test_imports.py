@@ -22,6 +22,7 @@ HEAVY = {
 # From the roof to the cellar; a name stands for a module, or for a package with all in it.
 FLOORS: tuple[set[str], ...] = (
     {"__main__"},
+    {"console_script"},
     {"cli"},
     {"commands"},
     {"events", "starter", "talk"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,14 @@ def test_a_picture_that_is_no_preview_is_not_replaced_unasked(tmp_path: Path) ->
     check_preview(path, overwrite=True)
     PreviewFile(path, pytest.fail).frame(frame(1))
     check_preview(path, overwrite=False)
+
+
+def test_a_pipe_in_the_previews_place_is_no_preview_and_is_not_opened(
+    tmp_path: Path, no_waiting: None
+) -> None:
+    os.mkfifo(tmp_path / "film.preview.png")
+    with pytest.raises(UsageError, match="artv did not make it"):
+        check_preview(tmp_path / "film.preview.png", overwrite=False)
 
 
 def test_half_blocks_keep_the_shape_and_the_colours() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -113,3 +114,17 @@ def test_what_is_no_recipe_is_refused_in_a_sentence(tmp_path: Path, text: str, w
 def test_a_film_that_is_not_there_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         read_recipe(tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize("name", ["pipe.mp4", "pipe.gif", "pipe.webp", "pipe.png", "film"])
+def test_a_pipe_in_a_films_place_is_never_opened(
+    tmp_path: Path, no_waiting: None, name: str
+) -> None:
+    pipe = tmp_path / name
+    if not pipe.suffix:
+        pipe.mkdir()
+    os.mkfifo(pipe if pipe.suffix else pipe / "frame-0001.png")
+    with pytest.raises(UsageError, match="it carries none"):
+        read_recipe(pipe)
+    write_sidecar(RECIPE, pipe)
+    assert read_recipe(pipe) == RECIPE

@@ -404,7 +404,7 @@ board_settings = st.builds(
     seed=seeds,
     model=st.none() | texts,
     size=st.none() | st.tuples(st.integers(8, 8192), st.integers(8, 8192)),
-    fps=st.none() | st.fractions(Fraction(1, 1000), 1000, max_denominator=10**6),
+    fps=st.none() | st.fractions(Fraction(1, 1000), 1000, max_denominator=1000),
     strict=st.none() | st.booleans(),
     guidance=st.none() | st.builds(GuidanceSettings, text=scales, interval=intervals),
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import STORY, Studio
-from terminal_screen import Screen, run_on_terminal
+from terminal_screen import Screen, run_on_terminal, start_on_terminal
 
 PROGRAM = """
 import sys, time, types
@@ -93,6 +93,20 @@ def test_a_preview_is_shown_above_the_line_and_taken_away(studio: Studio) -> Non
     assert (code, screen.wrapped) == (0, 0)
     assert "▀" in written and "38;2;" in written
     assert not any("▀" in line for line in screen.text)
+
+
+def test_a_render_goes_on_when_its_terminal_hangs_up(studio: Studio) -> None:
+    studio.write()
+    running, ours = start_on_terminal(
+        "import fcntl, termios\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n" + program(0.1),
+        ["story", "story.yaml"], 80, start_new_session=True,
+    )  # fmt: skip
+    written = b""
+    while b"s left" not in written:
+        written += os.read(ours, 65536)
+    os.close(ours)  # the kernel tells whoever has it for a controlling terminal, by SIGHUP
+    assert running.wait(timeout=60) == 0
+    assert Path("story.mp4").exists()
 
 
 def test_a_dumb_terminal_gets_plain_lines(studio: Studio) -> None:

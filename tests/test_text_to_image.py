@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -183,6 +184,12 @@ def test_what_cannot_be_used_is_told_in_one_sentence(
         find_text_to_image(str(folder))
     assert told in caught.value.message and "\n" not in caught.value.message
     assert advice in caught.value.remedy
+
+
+def test_weights_that_are_a_pipe_are_named_and_never_read(folder: Path, no_waiting: None) -> None:
+    os.mkfifo(folder / "unet" / "more.safetensors")
+    with pytest.raises(ModelError, match=r"more\.safetensors"):
+        find_text_to_image(str(folder))
 
 
 def test_a_variant_that_is_asked_for_is_taken(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -117,7 +116,7 @@ def schema() -> None:
 
     artv schema > storyboard.schema.json
     """
-    emit(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    emit_json(json_schema(), indent=2)
 
 
 def _print_forecast(name: str, told: Forecast) -> None:

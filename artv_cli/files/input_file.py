@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 
 from artv_cli.errors import UsageError
@@ -28,6 +29,13 @@ def read_input(path: Path, limit: int, wrong: type[UsageError] = UsageError) -> 
     if len(data) > limit:
         raise wrong(f"{path} is larger than {limit / 1e6:g} MB.", "Make it smaller.")
     return data
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a regular file of any size; OSError for what is none, and may have no end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    return path.open("rb")
 
 
 def _nearby(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,12 +61,16 @@ def read_frames(path: Path) -> Iterator[Pixels]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return the texts that `write_video` put into a film; raises EncodeError if unreadable."""
-    if path.is_dir():
-        return _picture_texts(_frame_paths(path)[0])
-    if path.suffix.lower() in _PICTURES:
-        return _picture_texts(path)
-    printed = ffmpeg.run(*_LOCAL_ONLY, "-i", ffmpeg.url(path), *_TO_TEXTS)
+    """Return the texts that `write_video` put into a film; raises EncodeError if unreadable.
+
+    Devices, pipes and sockets are never opened: whoever reads one may wait for ever.
+    """
+    film = _frame_paths(path)[0] if path.is_dir() else path
+    if not os.path.isfile(film):
+        raise EncodeError(f"{film} is not a file that can be read.")
+    if film.suffix.lower() in _PICTURES:
+        return _picture_texts(film)
+    printed = ffmpeg.run(*_LOCAL_ONLY, "-i", ffmpeg.url(film), *_TO_TEXTS)
     texts = parse_ffmetadata(printed.decode("utf-8", "replace"))
     return {name: text for name, text in texts.items() if name not in _MP4_BRANDS}
 
@@ -179,8 +184,8 @@ def _picture_texts(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with _told_as_encode_error(path):
-        with Image.open(path, formats=tuple(_PICTURES.values())) as picture:
+    with _told_as_encode_error(path), open(path, "rb") as file:  # Pillow may leave it open
+        with Image.open(file, formats=tuple(_PICTURES.values())) as picture:
             yield picture
 
 

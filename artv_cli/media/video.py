@@ -27,6 +27,7 @@ from artv_cli.media.metadata import ffmetadata, tidied, xmp_box
 from artv_cli.media.probe import VideoInfo, probe, read_frames, read_metadata
 from artv_cli.media.stills import contact_sheet, write_pngs, write_sheet
 from artv_cli.media.subtitles import Cue, srt, write_srt
+from artv_cli.scalars import films_keep
 
 __all__ = [
     "Cue", "VideoInfo", "check_output", "contact_sheet", "dissolve", "probe", "read_frames",
@@ -37,7 +38,6 @@ NO_METADATA: Mapping[str, str] = MappingProxyType({})
 RECIPE_FILE = "recipe.json"  # beside the frames in a folder of PNGs
 _FRAME_NAME = re.compile(r"frame-\d{5,}\.png")
 _FASTEST = {".gif": 50, ".webp": 90}  # browsers show what is faster at 10 frames a second
-_FFMPEG_RATIO_LIMIT = 1_001_000  # av_parse_video_rate approximates beyond it
 _SOFT_SUBTITLES = ("-c:s", "mov_text", "-disposition:s:0", "default")
 _TO_YUV = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bitexact,"
@@ -88,7 +88,7 @@ def check_output(path: Path, fps: Fraction) -> None:
         _writer(path)
         _refuse_foreign(path)
     suffix = path.suffix.lower()
-    if not 0 < max(fps.numerator, fps.denominator) <= _FFMPEG_RATIO_LIMIT:
+    if not films_keep(fps):
         raise UsageError(f"{fps} frames a second cannot be kept exactly.", "Use a rounder rate.")
     if suffix in _FASTEST and fps > _FASTEST[suffix]:
         raise UsageError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ModelError
+from artv_cli.files.input_file import open_file
 
 FLOATS = ("F16", "BF16", "F32", "F64")
 WHOLE_NUMBERS = ("position_ids", "num_batches_tracked")
@@ -82,7 +83,7 @@ def require_floats(tensors: Mapping[str, TensorInfo], name: str, part: str) -> N
 
 def _read(path: Path) -> tuple[int, Any, int]:
     """Return the header's length in bytes, the header, and the file's size in bytes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length)) if length <= _LONGEST else None
         return length, header, os.fstat(file.fileno()).st_size

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ModelError, UsageError
+from artv_cli.files.input_file import open_file
 
 INDEX = "model_index.json"
 HERE = "."  # the one part of a model that has no folders of parts
@@ -138,7 +139,8 @@ def require_weights(
 def read_json(path: Path, name: str) -> dict[str, Any]:
     """Read one JSON object of the model called `name`; ModelError if that cannot be done."""
     try:
-        content = json.loads(path.read_bytes())
+        with open_file(path) as file:
+            content = json.loads(file.read())
     except FileNotFoundError:
         raise ModelError(
             f"{name}: {path} is missing", "A model folder starts with model_index.json."
@@ -155,7 +157,8 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 def digest(head: str, path: Path, parts: Mapping[str, bool], variant: str | None) -> str:
     """Return a digest of digests: names within the folder count, the folder's own does not.
 
-    `parts` says whether a part has weights besides its configs and vocabulary.
+    `parts` says whether a part has weights besides its configs and vocabulary. ModelError for a
+    file that cannot be read.
     """
     total = hashlib.sha256(f"{head}\n".encode())
     for part, has_weights in parts.items():
@@ -166,9 +169,14 @@ def digest(head: str, path: Path, parts: Mapping[str, bool], variant: str | None
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 of a file, in hexadecimal; ModelError for what cannot be read."""
+    try:
+        with open_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read: {first_line(error)}", "Fetch the model again."
+        ) from None
 
 
 def first_line(error: BaseException) -> str:

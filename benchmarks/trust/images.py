@@ -8,6 +8,7 @@ import socket
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -16,8 +17,10 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from artv_cli.errors import ImageError
+from artv_cli.errors import ImageError, UsageError
 from artv_cli.images import read_image, to_pixels
+from artv_cli.preview import check_preview
+from artv_cli.recipe import read_recipe
 from benchmarks.trust.limits import limited
 from benchmarks.trust.proof import Check, expect, randoms
 
@@ -47,7 +50,17 @@ def images(seed: int, folder: Path) -> Iterator[Check]:
 def _is_trap(name: str, secret: Path, folder: Path) -> None:
     story = folder / "story"
     story.mkdir()
-    expect(_said_of(TRAPS[name](story, secret), story), f"{name}: read")
+    path = TRAPS[name](story, secret)
+    expect(_said_of(path, story), f"{name}: read")
+    _is_no_film(path, name)
+
+
+def _is_no_film(path: Path, name: str) -> None:
+    """What stands where a film or its preview goes is looked at, and not waited for either."""
+    with limited(f"{name}, taken for a film", seconds=MAX_SECONDS, megabytes=MAX_MEGABYTES):
+        for look in (read_recipe, partial(check_preview, overwrite=False)):
+            with suppress(UsageError, OSError):  # the latter of a name that is too long
+                look(path)
 
 
 def _is_refused(content: bytes, folder: Path) -> None:

@@ -23,6 +23,9 @@ VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 1, 3, 2**31, 2**63, 10**30, 0.5, -1e308, "", "x", "../../x", "é" * 50, [],
     [1], [[]], {}, {"a": 1}, "AutoencoderKL", "os.system", float("nan"), float("inf"),
 )  # fmt: skip
+NO_FILES: tuple[Callable[[Path], None], ...] = (
+    os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path),
+)  # fmt: skip
 CODE = "import pathlib\npathlib.Path({marker!r}).touch()\n"
 
 
@@ -72,6 +75,9 @@ def _loads_or_tells(rng: Random, model: Path, untouched: _Untouched, place: Path
     file = drawn_file(rng, sorted(path for path in copy.rglob("*") if path.is_file()))
     mutate = mutate_json if file.suffix == ".json" else mutate_safetensors
     file.write_bytes(mutate(rng, file.read_bytes()))
+    if rng.random() < 0.02:
+        file.unlink()
+        rng.choice(NO_FILES)(file)
     _load(copy, f"{file.relative_to(copy)}", untouched)
 
 

@@ -7,6 +7,7 @@ a hidden `*.part` folder that the next writer of the same output sweeps away.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -37,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
             raise UsageError(f"{path} is neither a file nor a folder.", "Choose another output.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
-        work = Path(tempfile.mkdtemp(".part", f"{_prefix(path)}{os.getpid()}-", path.parent))
+        work = Path(tempfile.mkdtemp(".part", f"{work_prefix(path)}{os.getpid()}-", path.parent))
         try:
             part = work / f"output{path.suffix}"
             yield part
@@ -50,8 +51,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def is_work_of(entry: Path, path: Path) -> bool:
     """Tell whether a folder is where `path` is made, or was when somebody was killed."""
-    is_named = entry.name.startswith(f".{path.name[:20]}.") and entry.name.endswith(".part")
+    is_named = entry.name.startswith(_stem(path)) and entry.name.endswith(".part")
     return is_named and entry.is_dir() and not entry.is_symlink()
+
+
+def work_prefix(path: Path) -> str:
+    """Return how the names of the folders begin in which this machine makes `path`."""
+    return f"{_stem(path)}{HOST[:60]}-"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -109,13 +115,15 @@ def _clear(work: Path, path: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _prefix(path: Path) -> str:
-    return f".{path.name[:20]}.{HOST[:60]}-"  # a name holds 255 bytes, a character up to four
+def _stem(path: Path) -> str:
+    """Return how the names of the folders begin in which anybody makes `path`, and nothing else."""
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()  # other names begin alike
+    return f".{path.name[:20]}.{digest[:8]}."  # a name holds 255 bytes, a character up to four
 
 
 def _sweep(path: Path) -> None:
     """Remove what writers of `path` on this machine left behind when they were killed."""
-    prefix = _prefix(path)
+    prefix = work_prefix(path)
     for entry in path.parent.iterdir():
         if entry.name.startswith(prefix) and entry.name.endswith(".part"):
             pid = entry.name[len(prefix) :].partition("-")[0]

@@ -76,8 +76,11 @@ def write_film(
 ) -> None:
     """Write the film, with its dissolves and subtitles, and beside it `.srt` and recipe.
 
-    Raises EncodeError and StorageError; then what stood at the output is still there.
+    Raises UsageError for what artv did not make and that was put there since `check_output`,
+    EncodeError and StorageError; then what stood at the output is still there.
     """
+    with storage_errors(output.path):
+        _require_ours(output, storyboard)  # again: drawing may take hours
     cues, srt_path = _cues(storyboard), _srt_path(output.path)
     srt_is_stale = not cues and _holds_any(srt_path, _srts_of(output.path))
     video.write_video(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from conftest import FRAMES, STORY, Studio
-from standin import KilledEngine
+from standin import KilledEngine, StandInEngine
 
 from artv_cli import export
 from artv_cli.errors import StorageError, UsageError
+from artv_cli.latents import Latents, Pixels
 from artv_cli.media.probe import probe
 from artv_cli.recipe import read_recipe
 
@@ -25,6 +26,24 @@ def test_what_artv_did_not_make_is_overwritten_only_with_yes(studio: Studio) -> 
     assert Path("story.mp4").read_bytes() == b"holidays"
     assert studio.run("story", "story.yaml", "--yes").exit_code == 0
     assert studio.run("story", "story.yaml").exit_code == 0, "its own film needs no --yes"
+
+
+@pytest.mark.parametrize("name", ["story.mp4", "story.mp4.json", "story.srt"])
+def test_a_file_put_where_the_film_goes_while_it_is_drawn_is_not_lost(
+    studio: Studio, name: str
+) -> None:
+    class Housemate(StandInEngine):
+        def decode(self, latents: Latents) -> Pixels:
+            Path(name).write_bytes(b"holidays")
+            return super().decode(latents)
+
+    studio.write()
+    studio.engine = Housemate()
+    refused = studio.run("story", "story.yaml")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert name in refused.stderr and "--yes" in refused.stderr
+    assert Path(name).read_bytes() == b"holidays"
+    assert studio.json("story", "story.yaml", "--yes")["rendered"] == 0, "all frames are kept"
 
 
 def test_a_folder_of_pictures_that_artv_did_not_make_is_kept(studio: Studio) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -76,6 +77,22 @@ def test_a_recipe_that_artv_did_not_write_is_overwritten_only_with_yes(studio: S
     assert Path("story.mp4.json").read_text() == "mine"
     assert studio.run("story", "story.yaml", "--yes").exit_code == 0
     assert read_recipe(Path("story.mp4.json")).title == "The cat and the rocket"
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EIO, 5), (errno.EACCES, 2)])
+def test_only_a_recipe_that_may_not_be_read_is_taken_for_somebody_elses(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    def fail(path: Path, **_: str) -> str:
+        raise OSError(number, os.strerror(number), str(path))
+
+    studio.write()
+    studio.json("story", "story.yaml")
+    monkeypatch.setattr(Path, "read_text", fail)
+    refused = studio.run("story", "story.yaml")
+    assert refused.exit_code == code and ("--yes" in refused.stderr) == (code == 2)
+    unasked = studio.run("story", "story.yaml", "--no-metadata")
+    assert unasked.exit_code == (5 if code == 5 else 0) and "unexpected" not in unasked.stderr
 
 
 def test_a_folder_of_frames_is_refused_for_the_recipe_inside_and_no_other(studio: Studio) -> None:

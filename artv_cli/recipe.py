@@ -81,7 +81,8 @@ class Recipe:
         """Return the recipe as a JSON object; on one ASCII line unless indented for people."""
         marks = {"AI-generated": True, "digitalSourceType": DIGITAL_SOURCE_TYPE}
         told = {"format": FORMAT, **marks, **asdict(self)}
-        return json.dumps(told, indent=indent, ensure_ascii=indent is None)
+        text = json.dumps(told, indent=indent, ensure_ascii=indent is None)
+        return text.encode("utf-8", "backslashreplace").decode()  # a path need not be UTF-8
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:

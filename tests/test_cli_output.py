@@ -260,6 +260,16 @@ def test_a_path_that_is_not_utf_8_is_written_to_and_printed_as_it_is(
         assert result.stdout_bytes == b"caf\xe9.gif\n"
 
 
+def test_a_film_tells_of_a_model_whose_path_is_not_utf_8(studio: Studio) -> None:
+    folder = Path(os.fsdecode(b"caf\xe9"))
+    (folder / "m").mkdir(parents=True)
+    studio.write(f"model: ./m\n{STORY}", f"{folder}/story.yaml")
+    for _ in range(2):
+        studio.json("story", f"{folder}/story.yaml", "-o", "film.gif")
+        for told in ("film.gif", "film.gif.json"):
+            assert read_recipe(Path(told)).model == f"./{folder}/m"
+
+
 def test_export_names_an_anchor_image_that_is_missing(anchored: Studio) -> None:
     result = anchored.run("export", "story.yaml", "-o", "film.gif")
     assert (result.exit_code, anchored.loaded) == (1, 1)

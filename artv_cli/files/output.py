@@ -17,7 +17,7 @@ from pathlib import Path
 
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.files import exchange
-from artv_cli.files.durable import HOST, NO_SPACE, is_abandoned, sync_folder
+from artv_cli.files.durable import HOST, NO_SPACE, is_abandoned, make_folder, sync_folder
 
 _OLD = "old"  # what a folder is called in the work folder while its successor takes its place
 
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path = path.resolve()
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise UsageError(f"{path} is neither a file nor a folder.", "Choose another output.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _sweep(path)
         work = Path(tempfile.mkdtemp(".part", f"{work_prefix(path)}{os.getpid()}-", path.parent))
         try:

@@ -123,6 +123,18 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_drawn(
     assert (result.exit_code, studio.loaded) == (5, 0)
 
 
+@pytest.mark.parametrize("output", ["loop.mp4", "loop.mp4/film.mp4", "loop.mp4/frames"])
+@pytest.mark.parametrize("flag", ["-o", "--save-masks"])
+def test_an_output_that_is_a_loop_of_links_is_refused_in_a_sentence(
+    studio: Studio, flag: str, output: str
+) -> None:
+    studio.write()
+    Path("loop.mp4").symlink_to("loop.mp4")
+    result = studio.run("story", "story.yaml", flag, output)
+    assert (result.exit_code, studio.loaded) == (5, 0)
+    assert f"{output} cannot be written: Too many levels" in result.stderr
+
+
 def test_an_output_whose_name_is_too_long_is_refused_in_a_sentence(studio: Studio) -> None:
     studio.write()
     result = studio.run("story", "story.yaml", "-o", "x" * 300 + ".mp4")

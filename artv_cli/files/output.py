@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
     where `path` must not be replaced, such as a device.
     """
     with storage_errors(path):
-        path = path.resolve()
+        path = real_path(path)
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise UsageError(f"{path} is neither a file nor a folder.", "Choose another output.")
         make_folder(path.parent)
@@ -66,6 +66,14 @@ def write_text(path: Path, text: str) -> None:
         part.write_bytes(text.encode())
 
 
+def real_path(path: Path) -> Path:
+    """Return what a path leads to; OSError for a loop of links, which `resolve` does not raise."""
+    real = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError, NotADirectoryError):
+        real.stat()
+    return real
+
+
 def remove(path: Path, remedy: str) -> None:
     """Remove a file if it is there; StorageError, with this remedy, where that cannot be done."""
     try:
@@ -77,7 +85,7 @@ def remove(path: Path, remedy: str) -> None:
 def require_place(path: Path, remedy: str) -> None:
     """Raise StorageError, with this remedy, where nothing can be put at `path`."""
     with storage_errors(path):
-        folder = next(parent for parent in path.resolve().parents if parent.exists())
+        folder = next(parent for parent in real_path(path).parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StorageError(f"{folder} cannot be written.", remedy)
 

@@ -60,7 +60,7 @@ def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan) -> No
     """
     with storage_errors(output.path):
         video.check_output(output.path, plan.fps)
-        _require_ours(output, storyboard)
+        _require_ours(output, storyboard, plan)
     require_place(output.path, "Choose another output with -o.")
     if output.masks is not None:
         check_masks(output.masks, output.path)
@@ -76,8 +76,11 @@ def write_film(
 ) -> None:
     """Write the film, with its dissolves and subtitles, and beside it `.srt` and recipe.
 
-    Raises EncodeError and StorageError; then what stood at the output is still there.
+    Raises UsageError for what artv did not make and that was put there since `check_output`,
+    EncodeError and StorageError; then what stood at the output is still there.
     """
+    with storage_errors(output.path):
+        _require_ours(output, storyboard, plan)  # again: drawing may take hours
     cues, srt_path = _cues(storyboard), _srt_path(output.path)
     srt_is_stale = not cues and _holds_any(srt_path, _srts_of(output.path))
     video.write_video(
@@ -129,7 +132,7 @@ def make_recipe(
     )
 
 
-def _require_ours(output: Output, storyboard: Storyboard) -> None:
+def _require_ours(output: Output, storyboard: Storyboard, plan: RenderPlan) -> None:
     """Raise UsageError where a film, its recipe or subtitles stand that artv did not make."""
     path, remedy = output.path, "Add --yes to overwrite it, or choose another output with -o."
     if output.overwrite:
@@ -142,7 +145,9 @@ def _require_ours(output: Output, storyboard: Storyboard) -> None:
         raise UsageError(
             f"{sidecar_path(path)} is there already, and it is no recipe of artv's.", remedy
         )
-    if _cues(storyboard) and not _may_write_srt(path):
+    cues = _cues(storyboard)
+    same = srt(cues, plan.fps)  # it loses nothing, whatever can be read of the film there
+    if cues and not (_may_write_srt(path) or _holds_any(_srt_path(path), [same])):
         raise UsageError(f"{_srt_path(path)} is there already, and not as artv wrote it.", remedy)
 
 

@@ -29,7 +29,7 @@ from PIL.PngImagePlugin import PngInfo
 from artv_cli.cache.entry import Entry
 from artv_cli.engine import Watch
 from artv_cli.errors import EncodeError, UsageError
-from artv_cli.files.output import replacing, require_place, storage_errors
+from artv_cli.files.output import real_path, replacing, require_place, storage_errors
 from artv_cli.latents import Mask, Pixels
 from artv_cli.media.probe import read_metadata
 from artv_cli.media.stills import contact_sheet, fitted, resized
@@ -147,7 +147,7 @@ def check_masks(folder: Path, film: Path) -> None:
     """
     with storage_errors(folder):
         _refuse_foreign(folder)
-        ours, its = folder.resolve(), film.resolve()
+        ours, its = real_path(folder), real_path(film)
     if ours == its or ours in its.parents or its in ours.parents:
         raise UsageError(f"{film} and the masks in {folder} would be in each other's way.", _REMEDY)
     require_place(folder, _REMEDY)

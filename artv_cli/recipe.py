@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ArtvError, UsageError
-from artv_cli.files.output import remove, write_text
+from artv_cli.files.output import remove, storage_errors, write_text
 from artv_cli.media.probe import read_metadata
 from artv_cli.media.video import RECIPE_FILE
 from artv_cli.model.folder import ModelFolder
@@ -81,7 +81,8 @@ class Recipe:
         """Return the recipe as a JSON object; on one ASCII line unless indented for people."""
         marks = {"AI-generated": True, "digitalSourceType": DIGITAL_SOURCE_TYPE}
         told = {"format": FORMAT, **marks, **asdict(self)}
-        return json.dumps(told, indent=indent, ensure_ascii=indent is None)
+        text = json.dumps(told, indent=indent, ensure_ascii=indent is None)
+        return text.encode("utf-8", "backslashreplace").decode()  # a path need not be UTF-8
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
@@ -152,14 +153,18 @@ def write_sidecar(recipe: Recipe, output: Path) -> Path:
 def remove_sidecar(output: Path) -> None:
     """Remove the recipe of an earlier film that stood at `output`; raises StorageError."""
     path = sidecar_path(output)
-    if is_recipe(path):
-        remove(path, "Remove it: it tells of another film.")
+    with storage_errors(path):
+        if is_recipe(path):
+            remove(path, "Remove it: it tells of another film.")
 
 
 def is_recipe(path: Path) -> bool:
-    """Tell whether a JSON file is a recipe, not somebody else's or none at all."""
+    """Tell whether a JSON file is a recipe, not somebody else's or none at all.
+
+    OSError where that cannot be told, as on a disk that fails.
+    """
     try:
-        Recipe.from_json(_sidecar_text(path))
+        Recipe.from_json(_sidecar_text(path, PermissionError))
     except (ValueError, RecursionError):
         return False
     return True
@@ -191,10 +196,11 @@ def _embedded(path: Path) -> str:
         return ""
 
 
-def _sidecar_text(path: Path) -> str:
+def _sidecar_text(path: Path, unreadable: type[OSError] = OSError) -> str:
+    """Return what a sidecar holds, nothing where it is `unreadable` or too large to be one."""
     if not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return ""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    except (unreadable, UnicodeDecodeError):
         return ""

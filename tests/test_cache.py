@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import multiprocessing
 import os
 import shlex
@@ -76,6 +77,35 @@ def test_a_bad_entry_is_a_miss_quarantined_with_one_warning_and_made_again(
     store.put(KEY, LATENTS, PIXELS, PARENTS)
     assert store.path(KEY).read_bytes() == packed
     assert store.get(KEY, PARENTS) is not None
+
+
+def _grown(path: Path) -> None:
+    os.truncate(path, 1 << 40)  # bytes, of which hardly one lies on the disk
+
+
+def _boasting(path: Path) -> None:
+    magic, _, header, payload = path.read_bytes().split(b"\n", 3)
+    header = header.replace(b"[2,1,2]", b"[2,1,%d]" % (1 << 40))
+    seal = hashlib.sha256(header).hexdigest().encode()
+    path.write_bytes(b"\n".join((magic, seal, header, payload)))
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"), [(_grown, "longer than it says"), (_boasting, "cut short")]
+)
+def test_of_a_bad_entry_nothing_is_read_that_would_not_fit_into_memory(
+    store: FrameStore,
+    warnings: list[str],
+    packed: bytes,
+    damage: Callable[[Path], None],
+    what: str,
+) -> None:
+    damage(store.path(KEY))
+    assert store.get(KEY, PARENTS) is None and store.get(KEY, PARENTS) is None
+    (warning,) = warnings
+    assert what in warning and len(quarantined(store)) == 1
+    store.put(KEY, LATENTS, PIXELS, PARENTS)
+    assert store.path(KEY).read_bytes() == packed
 
 
 def test_a_bad_entry_that_cannot_be_moved_is_a_miss_all_the_same_with_one_warning(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 
 import pytest
 from conftest import FRAMES, STORY, Studio
-from standin import KilledEngine
+from standin import KilledEngine, StandInEngine
 
 from artv_cli import export
 from artv_cli.errors import StorageError, UsageError
+from artv_cli.latents import Latents, Pixels
 from artv_cli.media.probe import probe
 from artv_cli.recipe import read_recipe
 
@@ -25,6 +27,24 @@ def test_what_artv_did_not_make_is_overwritten_only_with_yes(studio: Studio) -> 
     assert Path("story.mp4").read_bytes() == b"holidays"
     assert studio.run("story", "story.yaml", "--yes").exit_code == 0
     assert studio.run("story", "story.yaml").exit_code == 0, "its own film needs no --yes"
+
+
+@pytest.mark.parametrize("name", ["story.mp4", "story.mp4.json", "story.srt"])
+def test_a_file_put_where_the_film_goes_while_it_is_drawn_is_not_lost(
+    studio: Studio, name: str
+) -> None:
+    class Housemate(StandInEngine):
+        def decode(self, latents: Latents) -> Pixels:
+            Path(name).write_bytes(b"holidays")
+            return super().decode(latents)
+
+    studio.write()
+    studio.engine = Housemate()
+    refused = studio.run("story", "story.yaml")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert name in refused.stderr and "--yes" in refused.stderr
+    assert Path(name).read_bytes() == b"holidays"
+    assert studio.json("story", "story.yaml", "--yes")["rendered"] == 0, "all frames are kept"
 
 
 def test_a_folder_of_pictures_that_artv_did_not_make_is_kept(studio: Studio) -> None:
@@ -59,6 +79,22 @@ def test_a_recipe_that_artv_did_not_write_is_overwritten_only_with_yes(studio: S
     assert read_recipe(Path("story.mp4.json")).title == "The cat and the rocket"
 
 
+@pytest.mark.parametrize(("number", "code"), [(errno.EIO, 5), (errno.EACCES, 2)])
+def test_only_a_recipe_that_may_not_be_read_is_taken_for_somebody_elses(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    def fail(path: Path, **_: str) -> str:
+        raise OSError(number, os.strerror(number), str(path))
+
+    studio.write()
+    studio.json("story", "story.yaml")
+    monkeypatch.setattr(Path, "read_text", fail)
+    refused = studio.run("story", "story.yaml")
+    assert refused.exit_code == code and ("--yes" in refused.stderr) == (code == 2)
+    unasked = studio.run("story", "story.yaml", "--no-metadata")
+    assert unasked.exit_code == (5 if code == 5 else 0) and "unexpected" not in unasked.stderr
+
+
 def test_a_folder_of_frames_is_refused_for_the_recipe_inside_and_no_other(studio: Studio) -> None:
     studio.write()
     Path("frames.json").write_text("mine")
@@ -85,6 +121,18 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_drawn(
     studio.write()
     result = studio.run("story", "story.yaml", "-o", "story.yaml/film.mp4")
     assert (result.exit_code, studio.loaded) == (5, 0)
+
+
+@pytest.mark.parametrize("output", ["loop.mp4", "loop.mp4/film.mp4", "loop.mp4/frames"])
+@pytest.mark.parametrize("flag", ["-o", "--save-masks"])
+def test_an_output_that_is_a_loop_of_links_is_refused_in_a_sentence(
+    studio: Studio, flag: str, output: str
+) -> None:
+    studio.write()
+    Path("loop.mp4").symlink_to("loop.mp4")
+    result = studio.run("story", "story.yaml", flag, output)
+    assert (result.exit_code, studio.loaded) == (5, 0)
+    assert f"{output} cannot be written: Too many levels" in result.stderr
 
 
 def test_an_output_whose_name_is_too_long_is_refused_in_a_sentence(studio: Studio) -> None:
@@ -232,6 +280,16 @@ def test_a_path_that_is_not_utf_8_is_written_to_and_printed_as_it_is(
         assert json.loads(result.stdout_bytes.splitlines()[-1])["output"] == film
     else:
         assert result.stdout_bytes == b"caf\xe9.gif\n"
+
+
+def test_a_film_tells_of_a_model_whose_path_is_not_utf_8(studio: Studio) -> None:
+    folder = Path(os.fsdecode(b"caf\xe9"))
+    (folder / "m").mkdir(parents=True)
+    studio.write(f"model: ./m\n{STORY}", f"{folder}/story.yaml")
+    for _ in range(2):
+        studio.json("story", f"{folder}/story.yaml", "-o", "film.gif")
+        for told in ("film.gif", "film.gif.json"):
+            assert read_recipe(Path(told)).model == f"./{folder}/m"
 
 
 def test_export_names_an_anchor_image_that_is_missing(anchored: Studio) -> None:

@@ -27,6 +27,8 @@ from artv_cli.recipe import Recipe, write_sidecar
 
 RECIPE = Recipe(storyboard="", model="", fingerprint="", version="", settings={})
 
+A_TXT, B_TXT = ".a.txt.18b7cb09", ".b.txt.ffa0da5d"  # each with the SHA-256 of the name
+
 
 def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "a.txt"
@@ -158,20 +160,37 @@ def test_a_folder_that_cannot_be_put_back_is_kept_and_the_next_writer_puts_it_ba
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = old_folder(tmp_path / "folder")
+    die_between_two_renames(folder, monkeypatch)
+    with pytest.raises(ValueError), replacing(folder):
+        raise ValueError
+    assert (folder / "old").read_text() == "x"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def die_between_two_renames(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a folder as a writer does who has moved it away when neither can be moved back."""
     error = OSError(errno.EIO, os.strerror(errno.EIO))
     with monkeypatch.context() as patch:
         without_exchange(patch)
         refuse_renames_of({"output", "old"}, patch, error)
         with pytest.raises(StorageError, match="Input/output error"):
             replace_by_new(folder)
-    (left,) = tmp_path.iterdir()
+    (left,) = folder.parent.glob(".*")
     assert (left / "old" / "old").read_text() == "x"
-    dead = left.with_name(left.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
-    left.rename(dead)
-    with pytest.raises(ValueError), replacing(folder):
+    left.rename(left.with_name(left.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")))
+
+
+def test_a_writer_sweeps_nothing_of_an_output_whose_name_only_begins_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    balloon = old_folder(tmp_path / "the-penguin-and-the-balloon-frames")
+    die_between_two_renames(balloon, monkeypatch)
+    bus = tmp_path / "the-penguin-and-the-bus-frames"
+    replace_by_new(bus)
+    assert [entry.name for entry in bus.iterdir()] == ["new"]
+    with pytest.raises(ValueError), replacing(balloon):
         raise ValueError
-    assert (folder / "old").read_text() == "x"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+    assert (balloon / "old").read_text() == "x", "the next writer of the same puts it back"
 
 
 def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
@@ -207,10 +226,10 @@ def test_a_place_that_cannot_even_be_looked_at_is_told_in_a_sentence(
 
 def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:
     host = socket.gethostname()[:60]
-    dead = tmp_path / f".a.txt.{host}-{2**22 + 1}-x.part"  # above the largest process id of Linux
-    alive = tmp_path / f".a.txt.{host}-{os.getpid()}-x.part"
-    elsewhere = tmp_path / f".a.txt.not-{host}-{2**22 + 1}-x.part"
-    another = tmp_path / f".b.txt.{host}-{2**22 + 1}-x.part"
+    dead = tmp_path / f"{A_TXT}.{host}-{2**22 + 1}-x.part"  # above the largest process id of Linux
+    alive = tmp_path / f"{A_TXT}.{host}-{os.getpid()}-x.part"
+    elsewhere = tmp_path / f"{A_TXT}.not-{host}-{2**22 + 1}-x.part"
+    another = tmp_path / f"{B_TXT}.{host}-{2**22 + 1}-x.part"
     for folder in (dead, alive, elsewhere, another):
         folder.mkdir()
         (folder / "output.txt").write_text("half")
@@ -223,7 +242,7 @@ def test_what_was_begun_under_a_process_id_that_is_anothers_now_is_swept_by_its_
     tmp_path: Path,
 ) -> None:
     host, two_days_ago = socket.gethostname()[:60], time.time() - 2 * 86_400
-    parts = [tmp_path / f".a.txt.{host}-{os.getpid()}-{name}.part" for name in "xy"]
+    parts = [tmp_path / f"{A_TXT}.{host}-{os.getpid()}-{name}.part" for name in "xy"]
     for part in parts:
         part.mkdir()
         (part / "output.txt").write_text("half")

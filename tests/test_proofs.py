@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,32 @@ def test_weights_whose_vocabulary_nobody_digests(
             yield partial(mutations._weights_change_both_or_neither, rng, case, model)
 
     assert "the same key, other bits" in broken(checks, tmp_path, 30)
+
+
+def test_a_change_that_gives_back_what_was_there_is_no_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unchanged(_: Any, case: changes.Case, *what: str) -> tuple[changes.Case, changes.Case, str]:
+        return case, deepcopy(case), ""
+
+    def checks(seed: int, folder: Path) -> Iterator[Check]:
+        model = mutations.Weights(mutations._model_folder(folder / "model"))
+        for rng in islice(randoms(seed), 9):
+            yield partial(mutations._change_both_or_neither, rng, changes.some_case(rng), model)
+        yield from islice(drawn_mutations.drawn_mutations(seed, folder), 1)
+
+    monkeypatch.setattr(mutations, "change", unchanged)
+    monkeypatch.setattr(mutations, "change_picture", unchanged)
+    monkeypatch.setattr(drawn_mutations, "VALUES", {"Segment.prompt": ("a rocket flies",)})
+    tally = prove(Row("", "", 0, 0, checks), count=None, seed=1, folder=tmp_path)
+    assert tally.is_all and (tally.held, tally.broken) == (0, ())
+
+
+def test_changes_are_told_apart_by_whether_the_key_went_with_them(tmp_path: Path) -> None:
+    row = Row("", "", 0, 0, mutations.mutations)
+    tally = prove(row, count=30, seed=1, folder=tmp_path)
+    assert set(tally.kinds) == {"with another key", "with the same key"}
+    assert sum(tally.kinds.values()) == tally.held == 30 and min(tally.kinds.values()) > 5
 
 
 def test_a_key_without_what_only_a_real_model_is_asked_about(

@@ -164,10 +164,7 @@ def read_header(file: BinaryIO) -> Header:
 def read_entry(file: BinaryIO, cache: Path | None = None) -> Entry:
     """Read and verify an entry. BadEntry unless every byte is right and every value a number."""
     header = read_header(file)
-    payload = file.read()
-    if len(payload) != header.payload_length:
-        short = len(payload) < header.payload_length
-        raise BadEntry("it is cut short" if short else "it is longer than it says")
+    payload = _payload(file, header.payload_length)
     values, png = payload[: header.latents_length], payload[header.latents_length :]
     latents = Latents(header.dtype, header.shape, values)  # type: ignore[arg-type]
     entry = Entry(header.key, latents, png, header.parents, header.environment, cache)
@@ -176,6 +173,16 @@ def read_entry(file: BinaryIO, cache: Path | None = None) -> Entry:
     if not is_finite(latents):
         raise BadEntry("its latents are not all numbers")
     return entry
+
+
+def _payload(file: BinaryIO, length: int) -> bytes:
+    """Read the rest of an entry. BadEntry unless it has this length: else nothing is read of it."""
+    start = file.tell()
+    rest = file.seek(0, os.SEEK_END) - start  # of a file that grew, it may not fit into memory
+    if rest != length:
+        raise BadEntry("it is cut short" if rest < length else "it is longer than it says")
+    file.seek(start)
+    return file.read(length)
 
 
 def entry_at(path: Path, cache: Path | None = None) -> Entry:

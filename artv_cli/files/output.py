@@ -7,6 +7,7 @@ a hidden `*.part` folder that the next writer of the same output sweeps away.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.files import exchange
-from artv_cli.files.durable import HOST, NO_SPACE, is_abandoned, sync_folder
+from artv_cli.files.durable import HOST, NO_SPACE, is_abandoned, make_folder, sync_folder
 
 _OLD = "old"  # what a folder is called in the work folder while its successor takes its place
 
@@ -32,12 +33,12 @@ def replacing(path: Path) -> Iterator[Path]:
     where `path` must not be replaced, such as a device.
     """
     with storage_errors(path):
-        path = path.resolve()
+        path = real_path(path)
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise UsageError(f"{path} is neither a file nor a folder.", "Choose another output.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _sweep(path)
-        work = Path(tempfile.mkdtemp(".part", f"{_prefix(path)}{os.getpid()}-", path.parent))
+        work = Path(tempfile.mkdtemp(".part", f"{work_prefix(path)}{os.getpid()}-", path.parent))
         try:
             part = work / f"output{path.suffix}"
             yield part
@@ -50,14 +51,27 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def is_work_of(entry: Path, path: Path) -> bool:
     """Tell whether a folder is where `path` is made, or was when somebody was killed."""
-    is_named = entry.name.startswith(f".{path.name[:20]}.") and entry.name.endswith(".part")
+    is_named = entry.name.startswith(_stem(path)) and entry.name.endswith(".part")
     return is_named and entry.is_dir() and not entry.is_symlink()
+
+
+def work_prefix(path: Path) -> str:
+    """Return how the names of the folders begin in which this machine makes `path`."""
+    return f"{_stem(path)}{HOST[:60]}-"
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small UTF-8 file whole or not at all; raises StorageError."""
     with replacing(path) as part:
         part.write_bytes(text.encode())
+
+
+def real_path(path: Path) -> Path:
+    """Return what a path leads to; OSError for a loop of links, which `resolve` does not raise."""
+    real = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError, NotADirectoryError):
+        real.stat()
+    return real
 
 
 def remove(path: Path, remedy: str) -> None:
@@ -71,7 +85,7 @@ def remove(path: Path, remedy: str) -> None:
 def require_place(path: Path, remedy: str) -> None:
     """Raise StorageError, with this remedy, where nothing can be put at `path`."""
     with storage_errors(path):
-        folder = next(parent for parent in path.resolve().parents if parent.exists())
+        folder = next(parent for parent in real_path(path).parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StorageError(f"{folder} cannot be written.", remedy)
 
@@ -109,13 +123,15 @@ def _clear(work: Path, path: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _prefix(path: Path) -> str:
-    return f".{path.name[:20]}.{HOST[:60]}-"  # a name holds 255 bytes, a character up to four
+def _stem(path: Path) -> str:
+    """Return how the names of the folders begin in which anybody makes `path`, and nothing else."""
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()  # other names begin alike
+    return f".{path.name[:20]}.{digest[:8]}."  # a name holds 255 bytes, a character up to four
 
 
 def _sweep(path: Path) -> None:
     """Remove what writers of `path` on this machine left behind when they were killed."""
-    prefix = _prefix(path)
+    prefix = work_prefix(path)
     for entry in path.parent.iterdir():
         if entry.name.startswith(prefix) and entry.name.endswith(".part"):
             pid = entry.name[len(prefix) :].partition("-")[0]

@@ -72,6 +72,12 @@ def expect_sound(one: dict[str, str], two: dict[str, str], what: str) -> None:
         expect(one[key] == two[key], f"{what}: the same key, other bits")
 
 
+def kinds_of(before: RenderPlan, after: RenderPlan) -> dict[str, int]:
+    """Return which kind of proof a change is: one that the keys went with, or not."""
+    keys = [[target.key for target in plan.targets] for plan in (before, after)]
+    return {"with the same key" if keys[0] == keys[1] else "with another key": 1}
+
+
 def _made(
     target: FramePlan,
     case: Case,

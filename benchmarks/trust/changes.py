@@ -153,6 +153,11 @@ def some_case(rng: Random) -> Case:
     return Case(film, over, under, {name: rng.choice(SHOWN) for name in IMAGES})
 
 
+def differ(before: Case, after: Case) -> bool:
+    """Tell whether a change says anything else than was said, be it 3.0 where there was 3."""
+    return repr(before) != repr(after)
+
+
 def change(rng: Random, case: Case, where: str, name: str) -> tuple[Case, Case, str]:
     """Return a case before and after the field `name` of the class `where` changes, and what did.
 

@@ -19,8 +19,8 @@ from typing import Any
 from artv_cli.keys import CLASSIFIED
 from artv_cli.model.folder import ModelFolder, Preferences
 from artv_cli.plan import ModelIdentity, RenderPlan
-from benchmarks.trust.bits import bits_of, expect_sound, plan_of
-from benchmarks.trust.changes import IMAGES, SHOWN, Case
+from benchmarks.trust.bits import bits_of, expect_sound, kinds_of, plan_of
+from benchmarks.trust.changes import IMAGES, SHOWN, Case, differ
 from benchmarks.trust.proof import Check, expect
 
 SEGMENTS: list[dict[str, Any]] = [
@@ -70,7 +70,9 @@ def drawn_mutations(seed: int, folder: Path) -> Iterator[Check]:
         yield partial(_keys_change_where_bits_do, painter, field, Random(rng.random()))
 
 
-def _keys_change_where_bits_do(painter: _Painter, field: str, rng: Random, _: Path) -> None:
+def _keys_change_where_bits_do(
+    painter: _Painter, field: str, rng: Random, _: Path
+) -> dict[str, int]:
     value = rng.choice(VALUES[field])
     layer = rng.choice(("film", "over", "under"))
     case = Case(
@@ -79,6 +81,8 @@ def _keys_change_where_bits_do(painter: _Painter, field: str, rng: Random, _: Pa
         likes=painter.likes,
     )
     changed = _changed(case, field, value, layer)
+    if not differ(case, changed):
+        return {}
     what = f"{field} = {value!r} ({layer}), drawn"
     (plan, bits), (other_plan, other_bits) = painter.draw(case), painter.draw(changed)
     expect_sound(bits, other_bits, what)
@@ -88,6 +92,7 @@ def _keys_change_where_bits_do(painter: _Painter, field: str, rng: Random, _: Pa
     name, _, of = field.partition(".")
     if CLASSIFIED[name][of] == "not in the key" and of != "frames":
         expect(is_same, f"{what}: changes the bits after all")
+    return kinds_of(plan, other_plan)
 
 
 def _changed(case: Case, field: str, value: Any, layer: str) -> Case:

@@ -22,6 +22,7 @@ from standin import StandInEngine
 from artv_cli.errors import CacheLocked
 from artv_cli.export import Output
 from artv_cli.files.durable import HOST
+from artv_cli.files.output import work_prefix
 from artv_cli.observer import Observer
 from artv_cli.render import render
 from artv_cli.story import render_story
@@ -176,9 +177,8 @@ def _begin_entries(root: Path) -> Path:
 
 def _begin_films(film: Path) -> Path:
     """Leave half of three films; return the folder of the one that may still be written."""
-    name = f".{film.name}.{HOST[:60]}"
     dead, reused, alive = (
-        film.with_name(f"{name}-{process}-x.part")
+        film.with_name(f"{work_prefix(film)}{process}-x.part")
         for process in (_dead(), os.getppid(), os.getpid())
     )
     for path in (dead, reused, alive):

@@ -26,7 +26,8 @@ import artv_cli.train.loop as loop
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ArtvError, Interrupted, StorageError, UsageError
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Row, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Row, Trainer
 from artv_cli.train.recipe import Recipe
 
 STEPS, BATCH = 4, 2

@@ -34,6 +34,7 @@ from artv_cli.model.weights import load_model, save_model
 from artv_cli.train.loop import Trainer
 from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
+from artv_cli.train.shards import find_samples, split
 from artv_cli.train.training_recipe import load_training_recipe
 from artv_cli.train.video_clips import VideoClips
 
@@ -550,3 +551,18 @@ def test_clips_that_cannot_be_read_are_listed(studio: Path) -> None:
     (row,) = map(json.loads, (studio / "listed" / "skipped.jsonl").read_text().splitlines())
     assert (row["key"], row["shard"]) == ("clip1", "shard-00000.tar")
     assert result.stderr.count("skipped clip1") == 1
+
+
+def test_held_out_clips_that_cannot_be_read_cost_a_measurement_and_no_training(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artv_cli.train.examples.PATIENCE", 3)
+    _, held_out = split(find_samples([studio / "clips"]), 0.4)
+    damaged = {f"{sample.key}.mp4": b"no video" for sample in held_out}
+    assert damaged
+    write_shards(studio / "unheld", CLIPS, shards=2, more=damaged)
+    recipe = variant(studio, "unheld.yaml", data="unheld", sheets="{every: 0}")
+    said = " ".join(run(studio, "unheld-run", recipe=recipe).stderr.split())
+    assert said.count("no loss of step 3 could be measured") == 1
+    assert not [row for row in rows(studio / "unheld-run") if "validation_loss" in row]
+    assert same(studio / "unheld-run" / "state.safetensors", finished / "state.safetensors")

@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import Interrupted
-from artv_cli.model.artv import ArtV
-from artv_cli.model.codec import TextEncoder
-from artv_cli.settings import StaticNoise
+from artv_cli.errors import ArtvError, Interrupted
 from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
 from artv_cli.train.divergence import are_finite, divergence
 from artv_cli.train.ema import WeightAverage
@@ -38,7 +35,8 @@ from artv_cli.train.examples import (
     pick_frames,
 )
 from artv_cli.train.interruption import Interruption
-from artv_cli.train.loss import Draw, masked_diffusion_loss
+from artv_cli.train.learner import Learner
+from artv_cli.train.loss import Draw
 from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import LOG, STATE, append_row, cut_log, require_shared
@@ -51,22 +49,6 @@ Rng = np.random.Generator
 def print_row(row: Row) -> None:
     """Print a row of the log as one line of JSON."""
     print(json.dumps(row), flush=True)
-
-
-class Learner(nn.Module):
-    """Both networks and the text encoder; what requires no gradient stays as it is."""
-
-    def __init__(self, networks: ArtV, text: TextEncoder) -> None:
-        super().__init__()
-        self.networks = networks
-        self.text = text
-
-    def forward(
-        self, examples: Examples, draw: Draw, schedule: Schedule, form: StaticNoise
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss (b,) and the mean mask (b,) of each example."""
-        text = self.text(examples.captions)
-        return masked_diffusion_loss(self.networks, examples, text, draw, schedule, form)
 
 
 class Trainer:
@@ -198,11 +180,12 @@ class Trainer:
         self.step += 1
 
     @torch.no_grad()
-    def measure(self, clips: Clips, count: int) -> float:
+    def measure(self, clips: Clips, count: int) -> float | None:
         """Return the mean loss of `count` examples of other clips, always the same ones.
 
-        No condition is dropped. Each process takes its share; where it is one short, an example is
-        taken again and does not count: spread weights are gathered by all processes together.
+        None where nothing but unreadable clips is met. No condition is dropped. Each process takes
+        its share; where it is one short, an example is taken again and does not count: spread
+        weights are gathered by all processes together.
         """
         size = self.recipe.batch_size // self.world // self.passes
         numbers = range(self.rank, math.ceil(count / self.world) * self.world, self.world)
@@ -210,9 +193,11 @@ class Trainer:
         for start in range(0, len(numbers), size):
             here = [n % count for n in numbers[start : start + size]]
             rngs = [np.random.default_rng((self.recipe.seed, n)) for n in here]
-            pairs = zip(here, rngs, strict=True)
-            picks = [pick_frames(clips, n % len(clips), NO_DROPS, rng) for n, rng in pairs]
-            losses.append(self._losses(gather_examples(clips, picks, NO_DROPS, rngs), rngs)[0])
+            examples = self._held_out(clips, here, rngs)
+            # The pass that follows is one of all processes together.
+            if agree(float(examples is None), self.device) or examples is None:
+                return None
+            losses.append(self._losses(examples, rngs)[0])
         counted = torch.tensor([n < count for n in numbers], device=self.device)
         total = (torch.cat(losses) * counted).sum()
         return float(self.accelerator.reduce(total, "sum")) / count
@@ -248,6 +233,15 @@ class Trainer:
         clips = [clip_at(first + place, len(self.clips), recipe.seed) for place in places]
         pairs = zip(clips, rngs, strict=True)
         return rngs, [pick_frames(self.clips, clip, recipe.drops, rng) for clip, rng in pairs]
+
+    def _held_out(self, clips: Clips, numbers: list[int], rngs: list[Rng]) -> Examples | None:
+        """Return examples that nothing is trained on; None where no clip of them can be read."""
+        pairs = zip(numbers, rngs, strict=True)
+        picks = [pick_frames(clips, n % len(clips), NO_DROPS, rng) for n, rng in pairs]
+        try:
+            return gather_examples(clips, picks, NO_DROPS, rngs)
+        except ArtvError:
+            return None
 
     def _losses(self, examples: Examples, rngs: list[Rng]) -> tuple[Tensor, Tensor, Tensor]:
         """Return loss, mean mask and weight of each example: each (b,)."""

@@ -404,6 +404,21 @@ def test_a_state_is_not_gone_on_with_by_another_recipe(
     assert f"it began with another {name}" in run(studio, "whole", recipe=recipe, code=2).stderr
 
 
+def test_a_state_is_not_gone_on_with_by_other_clips_of_the_same_names(
+    studio: Path, finished: Path
+) -> None:
+    other = {key: ("a dog walks", moving_square(6, colour=90)) for key in CLIPS}
+    write_shards(studio / "namesakes", other, shards=2)
+    recipe = variant(studio, "namesakes.yaml", data="namesakes")
+    assert "it began with another data" in run(studio, "whole", recipe=recipe, code=2).stderr
+
+
+def test_clips_that_gained_latents_are_the_same_clips(studio: Path, finished: Path) -> None:
+    more = {f"{key}.latents.safetensors": b"never read" for key in CLIPS}
+    write_shards(studio / "gained", CLIPS, shards=2, more=more)
+    run(studio, "whole", recipe=variant(studio, "gained.yaml", data="gained"))
+
+
 def test_latents_of_another_autoencoder_are_not_trained_on(studio: Path) -> None:
     told = {"vae": "another", "shape": [4, 8, 8]}
     more = {}

@@ -36,5 +36,7 @@ def origin_of(
 
 
 def _digest(samples: Sequence[Sample]) -> str:
-    names = [[s.shard.name, s.key, s.frames] for s in samples]
-    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+    # Shards and keys are called alike in every folder. Where a clip lies, and whether its latents
+    # are beside it, changes nothing of it.
+    told = [[s.shard.name, s.key, s.frames, s.source, s.video[1], s.caption[1]] for s in samples]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -27,7 +27,8 @@ from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ArtvError, Interrupted, StorageError, UsageError
 from artv_cli.train.examples import Drops
 from artv_cli.train.learner import Learner
-from artv_cli.train.loop import Row, Trainer
+from artv_cli.train.loop import Trainer
+from artv_cli.train.progress import Row
 from artv_cli.train.recipe import Recipe
 
 STEPS, BATCH = 4, 2
@@ -198,6 +199,23 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
     with pytest.raises(StorageError, match="No space left"):
         training.save()
     assert trainer(tmp_path, seed=9).step == 1
+
+
+def test_a_state_is_written_once_for_each_step_that_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    save = loop.save_checkpoint
+
+    def count(*state: Any, **more: Any) -> None:
+        written.append(state[4])
+        save(*state, **more)
+
+    monkeypatch.setattr(loop, "save_checkpoint", count)
+    trainer(tmp_path, replace(RECIPE, checkpoint_seconds=0.0)).run(report=quiet)
+    assert written == [1, 2, 3, 4]
+    trainer(tmp_path, seed=9).run(report=quiet)
+    assert written == [1, 2, 3, 4]
 
 
 # ---------------------------------------------------------------- steps

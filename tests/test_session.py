@@ -512,6 +512,20 @@ def test_without_room_for_its_states_a_training_does_not_begin(
     assert not (out / "state.safetensors").exists()
 
 
+def test_where_no_step_is_left_the_model_needs_no_room_for_another_state(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, studio / "tight", ignore=shutil.ignore_patterns("model", ".lock"))
+    state = studio / "tight" / "state.safetensors"
+    before = state.stat()
+    free = SimpleNamespace(free=before.st_size // 2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    for arguments in (["--minutes", "0"], []):
+        run(studio, "tight", *arguments)
+        assert find_model(str(studio / "tight" / "model")).fingerprint
+        assert state.stat().st_mtime_ns == before.st_mtime_ns
+
+
 def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studio: Path) -> None:
     run(studio, "nan", "--samples", "2")
     before = (studio / "nan" / "state.safetensors").read_bytes()

@@ -8,12 +8,10 @@ rerun the same call. Nor does it matter over how many processes and passes a bat
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,17 +36,12 @@ from artv_cli.train.interruption import Interruption
 from artv_cli.train.learner import Learner
 from artv_cli.train.loss import Draw
 from artv_cli.train.parallel import accelerator_for, agree
+from artv_cli.train.progress import Row, print_row, row_of
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import LOG, STATE, append_row, cut_log, require_shared
 
 REPORT_INTERVAL = 30.0  # seconds after which a step is told of, where rows of the log are rare
-Row = dict[str, Any]
 Rng = np.random.Generator
-
-
-def print_row(row: Row) -> None:
-    """Print a row of the log as one line of JSON."""
-    print(json.dumps(row), flush=True)
 
 
 class Trainer:
@@ -89,12 +82,18 @@ class Trainer:
         self.learner: Learner = self.accelerator.unwrap_model(self.model)
         self.average = WeightAverage(self.learner, recipe.ema_decay, recipe.ema_device)
         self.step = 0
+        self._kept: int | None = None  # the step whose state is on disk
         self._load()
 
     @property
     def samples(self) -> int:
         """How many examples have been seen."""
         return self.step * self.recipe.batch_size
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the recipe's examples have all been seen."""
+        return self.samples >= self.recipe.samples
 
     def run(
         self,
@@ -110,7 +109,8 @@ class Trainer:
         """
         with Interruption() as interruption:
             self._take_steps(seconds, report, after_step, interruption)
-            self.save()
+            if self._kept != self.step:
+                self.save()
         if agree(float(interruption.is_asked), self.device):
             raise Interrupted(f"stopped after step {self.step}, which {self._state} holds")
 
@@ -123,7 +123,7 @@ class Trainer:
     ) -> None:
         started, spent, saved, told = time.monotonic(), 0.0, 0.0, 0.0
         window: list[Tensor] = []
-        while self.samples < self.recipe.samples and spent < seconds:
+        while not self.is_finished and spent < seconds:
             window.append(self.train_step())
             since = time.monotonic() - started
             spent = agree(math.inf if interruption.is_asked else since, self.device)
@@ -214,6 +214,7 @@ class Trainer:
             with_frozen=self.with_frozen,
             write=self.rank == 0,
         )
+        self._kept = self.step
 
     def note(self, row: Row, report: Callable[[Row], None]) -> None:
         """Append a row to the log and to what accelerate tracks; the first process alone does."""
@@ -272,6 +273,7 @@ class Trainer:
             self.step, _ = load_checkpoint(
                 self._state, self.learner, self.average, self.optimizer, self.origin
             )
+            self._kept = self.step
         require_shared(self.folder, self.step, self.device)
         if self.rank == 0:
             cut_log(self.folder, self.step)
@@ -285,10 +287,4 @@ class Trainer:
 
     def _row(self, window: list[Tensor], seconds: float) -> Row:
         loss, mask = torch.stack(window).mean(0).tolist()
-        return {
-            "step": self.step,
-            "samples": self.samples,
-            "loss": round(loss, 5),
-            "mask": round(mask, 4),
-            "seconds": round(seconds, 1),
-        }
+        return row_of(self.step, self.samples, loss, mask, seconds)

@@ -33,11 +33,11 @@ from artv_cli.train.determinism import deterministic
 from artv_cli.train.device_memory import advice, require_memory
 from artv_cli.train.examples import Drops
 from artv_cli.train.learner import Learner
-from artv_cli.train.loop import Row, Trainer
+from artv_cli.train.loop import Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
 from artv_cli.train.origin import origin_of
 from artv_cli.train.parallel import accelerator_for, is_sharded, require_gathered
-from artv_cli.train.progress import line
+from artv_cli.train.progress import Row, line
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import (
     LORA,
@@ -63,8 +63,7 @@ class Session:
 
     From here to the end of `run` it has the folder to itself. Raises UsageError for a recipe that
     the model or the clips do not allow, ModelError for a bad model, CacheLocked while another
-    process trains there, StorageError where its disk has no room. `samples`: examples in all, by
-    default the recipe's.
+    process trains there. `samples`: examples in all, by default the recipe's.
     """
 
     def __init__(
@@ -111,8 +110,6 @@ class Session:
             free = free_memory(str(device))
             require_memory(recipe, [learner, self._model.vae], str(device), free)
         learner = learner.to(device)
-        if self.accelerator.is_main_process:
-            require_room(self.out, state_bytes(learner))
         encoder = Encoder(self._model.vae.to(device), self.size, self._is_half)
         make = Make(self.base.vae_fingerprint, encoder.shape)
         usable, notes = with_latents_of(make, [*train, *held_out])
@@ -142,11 +139,14 @@ class Session:
     def run(self, seconds: float = math.inf) -> Outcome:
         """Train for at most `seconds`, save, and write the model. Every process must call, once.
 
-        Raises Interrupted once the state is saved where a signal came before the model's turn.
+        Raises Interrupted once the state is saved where a signal came before the model's turn, and
+        StorageError, before the first step, where the disk has no room for another state.
         """
         trainer = self.trainer
         guarded = memory_told(advice(self.recipe))
         with guarded, self._held, closing(self.clips), closing(self.held_out):
+            if seconds > 0 and not trainer.is_finished and self.accelerator.is_main_process:
+                require_room(self.out, state_bytes(trainer.learner))
             try:
                 trainer.run(seconds, self._report, self._look)
                 model = self._export() if trainer.step else None

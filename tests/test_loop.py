@@ -218,6 +218,28 @@ def test_a_state_is_written_once_for_each_step_that_it_holds(
     assert written == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("is_good", [True, False])
+@pytest.mark.parametrize(
+    "error", [ArtvError("100 clips in a row cannot be read"), OSError(errno.ESTALE, "stale")]
+)
+def test_what_ends_a_training_early_costs_no_step_that_was_good(
+    tmp_path: Path, error: Exception, is_good: bool
+) -> None:
+    training = trainer(tmp_path)
+
+    def fail() -> None:
+        if training.step == 3:
+            if not is_good:
+                with torch.no_grad():
+                    next(training.learner.parameters()).fill_(float("nan"))
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        training.run(report=quiet, after_step=fail)
+    assert caught.value is error
+    assert trainer(tmp_path, seed=9).step == (3 if is_good else 0)
+
+
 # ---------------------------------------------------------------- steps
 
 

@@ -19,17 +19,17 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, Interrupted
+from artv_cli.errors import ArtvError, Interrupted, StorageError
 from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
 from artv_cli.train.divergence import are_finite, divergence
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.examples import (
-    NO_DROPS,
     Clips,
     Examples,
     Pick,
     clip_at,
     gather_examples,
+    held_out_examples,
     pick_frames,
 )
 from artv_cli.train.interruption import Interruption
@@ -108,7 +108,14 @@ class Trainer:
         have saved, each raises Interrupted.
         """
         with Interruption() as interruption:
-            self._take_steps(seconds, report, after_step, interruption)
+            try:
+                self._take_steps(seconds, report, after_step, interruption)
+            except StorageError:  # nor would there be room for a state
+                raise
+            except (ArtvError, OSError):
+                if self.world == 1:  # of several, the others wait elsewhere
+                    self._save_good()
+                raise
             if self._kept != self.step:
                 self.save()
         if agree(float(interruption.is_asked), self.device):
@@ -169,9 +176,7 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         # Of the averaged gradients, so that all processes stop together.
         if not torch.isfinite(norm):
-            is_good = are_finite(self.learner, self.device)
-            if is_good and self.step:
-                self.save()
+            is_good = self._save_good()
             raise divergence(
                 self.step, loss, norm, self._state, is_good=is_good, bfloat16=self.recipe.bfloat16
             )
@@ -193,7 +198,7 @@ class Trainer:
         for start in range(0, len(numbers), size):
             here = [n % count for n in numbers[start : start + size]]
             rngs = [np.random.default_rng((self.recipe.seed, n)) for n in here]
-            examples = self._held_out(clips, here, rngs)
+            examples = held_out_examples(clips, here, rngs)
             # The pass that follows is one of all processes together.
             if agree(float(examples is None), self.device) or examples is None:
                 return None
@@ -216,6 +221,13 @@ class Trainer:
         )
         self._kept = self.step
 
+    def _save_good(self) -> bool:
+        """Save what is not saved yet if the weights are numbers; return whether they are."""
+        is_good = are_finite(self.learner, self.device)
+        if is_good and self.step and self._kept != self.step:
+            self.save()
+        return is_good
+
     def note(self, row: Row, report: Callable[[Row], None]) -> None:
         """Append a row to the log and to what accelerate tracks; the first process alone does."""
         if self.rank:
@@ -234,15 +246,6 @@ class Trainer:
         clips = [clip_at(first + place, len(self.clips), recipe.seed) for place in places]
         pairs = zip(clips, rngs, strict=True)
         return rngs, [pick_frames(self.clips, clip, recipe.drops, rng) for clip, rng in pairs]
-
-    def _held_out(self, clips: Clips, numbers: list[int], rngs: list[Rng]) -> Examples | None:
-        """Return examples that nothing is trained on; None where no clip of them can be read."""
-        pairs = zip(numbers, rngs, strict=True)
-        picks = [pick_frames(clips, n % len(clips), NO_DROPS, rng) for n, rng in pairs]
-        try:
-            return gather_examples(clips, picks, NO_DROPS, rngs)
-        except ArtvError:
-            return None
 
     def _losses(self, examples: Examples, rngs: list[Rng]) -> tuple[Tensor, Tensor, Tensor]:
         """Return loss, mean mask and weight of each example: each (b,)."""

@@ -298,9 +298,22 @@ def test_every_hundred_steps_say_what_they_were_on_average(
     training.run(report=said.append)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows == said
-    assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400)]
-    assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505])
-    assert [row["mask"] for row in rows] == [0.5, 0.5]
+    assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400), (250, 500)]
+    assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505, 2.255])
+    assert [row["mask"] for row in rows] == [0.5] * 3
+
+
+def test_the_last_steps_stand_in_the_log_too(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, samples=5 * BATCH, log_interval=3)
+
+    def logged() -> list[int]:
+        lines = (tmp_path / "log.jsonl").read_text().splitlines()
+        return [json.loads(line)["step"] for line in lines]
+
+    trainer(tmp_path, recipe).run(report=quiet)
+    assert logged() == [3, 5]
+    trainer(tmp_path, replace(recipe, samples=7 * BATCH)).run(report=quiet)
+    assert logged() == [3, 5, 6, 7]
 
 
 def test_where_the_log_is_slow_steps_are_told_by_time(
@@ -320,7 +333,7 @@ def test_where_the_log_is_slow_steps_are_told_by_time(
     said: list[Row] = []
     training.run(report=said.append)
     assert [(row["step"], row["loss"], row["seconds"]) for row in said] == [
-        (3, 2.0, 36.0), (6, 3.5, 72.0),
+        (3, 2.0, 36.0), (6, 3.5, 72.0), (8, 7.5, 96.0),
     ]  # fmt: skip
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows == said[1:]

@@ -147,6 +147,8 @@ class Trainer:
             if spent - saved >= self.recipe.checkpoint_seconds:
                 self.save()
                 saved = spent
+        if window:
+            self.note(self._row(window, since), report)
 
     def train_step(self) -> Tensor:
         """Take one optimiser step; return (loss, mean mask) of this process as a tensor (2,)."""

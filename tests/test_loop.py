@@ -284,6 +284,22 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path: 
     assert all(parameter.isfinite().all() for parameter in training.learner.parameters())
 
 
+def test_what_is_told_of_a_loss_that_is_no_number_is_that_of_all_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = trainer(tmp_path, replace(RECIPE, pass_size=1))
+    losses = training._losses
+    spoilt = iter([float("nan"), 1.0])
+
+    def spoil(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+        loss, mask, weight = losses(*given)
+        return loss * next(spoilt), mask, weight
+
+    monkeypatch.setattr(training, "_losses", spoil)
+    with pytest.raises(ArtvError, match="the loss is nan and the gradients have norm nan"):
+        training.train_step()
+
+
 def test_every_hundred_steps_say_what_they_were_on_average(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,11 +170,15 @@ class Trainer:
                 loss = (losses * weights).mean() / self.passes
                 self.accelerator.backward(loss)
             told.append(torch.stack([losses.detach().mean(), masks.mean()]))
-        self._descend(loss)
-        return torch.stack(told).mean(0)
+        means = torch.stack(told).mean(0)
+        self._descend(means[0])
+        return means
 
     def _descend(self, loss: Tensor) -> None:
-        """Step down the gradients; where those are no numbers, keep the weights: ArtvError."""
+        """Step down the gradients; where those are no numbers, keep the weights: ArtvError.
+
+        `loss`: what is then told of the step.
+        """
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         # Of the averaged gradients, so that all processes stop together.
         if not torch.isfinite(norm):

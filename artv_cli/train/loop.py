@@ -20,7 +20,7 @@ from torch import Tensor
 
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ArtvError, Interrupted, StorageError
-from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
+from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint, step_of
 from artv_cli.train.divergence import are_finite, divergence
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.examples import (
@@ -278,12 +278,13 @@ class Trainer:
         return self.folder / STATE
 
     def _load(self) -> None:
-        if self._state.exists():
+        self._kept = step_of(self._state)
+        # Spread weights are filled by all processes together: first they agree from what.
+        require_shared(self.folder, self._kept, self.device)
+        if self._kept is not None:
             self.step, _ = load_checkpoint(
                 self._state, self.learner, self.average, self.optimizer, self.origin
             )
-            self._kept = self.step
-        require_shared(self.folder, self.step, self.device)
         if self.rank == 0:
             cut_log(self.folder, self.step)
 

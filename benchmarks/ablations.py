@@ -36,7 +36,8 @@ from artv_cli.model.artv import ArtV
 from artv_cli.model.folder import ModelFolder, Preferences, find_model
 from artv_cli.model.weights import load_model
 from artv_cli.train.bank import SETTINGS, Bank
-from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Trainer
 from artv_cli.train.parallel import wait
 from artv_cli.train.run_folder import MODEL
 from artv_cli.train.storybook import RECIPE, write_model

@@ -30,7 +30,8 @@ from torch import Tensor
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.train.activations import checkpoint_activations
 from artv_cli.train.examples import Clips
-from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Trainer
 from artv_cli.train.recipe import Recipe
 from benchmarks.clips import encode_stories
 from benchmarks.full_size import (

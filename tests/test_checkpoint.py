@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 from artv_cli.errors import UsageError
 from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
 from artv_cli.train.ema import WeightAverage
+from artv_cli.train.loop import Trainer
+from artv_cli.train.run_folder import STATE
 
 SPREAD = """
 import sys
@@ -22,25 +26,51 @@ from pathlib import Path
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from test_checkpoint import go_on
+from test_checkpoint import go_on, take_up
 dist.init_process_group("gloo")
-mesh = init_device_mesh("cpu", (2,))
+rank, mesh = dist.get_rank(), init_device_mesh("cpu", (2,))
 shard = lambda module: fully_shard(module, mesh=mesh)
-go_on(Path({file!r}), shard, write=dist.get_rank() == 0)
+{what}
 dist.destroy_process_group()
 """
+
+
+def spread(folder: Path, what: str) -> None:
+    """Do something in two processes that share their weights."""
+    program, tests = folder / "spread.py", Path(__file__).parent
+    program.write_text(SPREAD.format(paths=[str(tests), str(tests.parent)], what=what))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", "2", str(program)]
+    subprocess.run(command, check=True, timeout=120)
+
+
+def begin(shard: object) -> tuple[nn.Module, WeightAverage, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+    assert callable(shard)
+    shard(module)
+    optimizer = torch.optim.AdamW(module.parameters(), 0.1, fused=True)
+    return module, WeightAverage(module, 0.5), optimizer
+
+
+def take_up(folder: Path, shard: object) -> None:
+    """Write down what a trainer says of the state in a folder of this process's own."""
+    learner, average, optimizer = begin(shard)
+    trainer: Any = SimpleNamespace(
+        folder=folder, _state=folder / STATE, learner=learner, average=average, rank=1,
+        optimizer=optimizer, origin=None, device=torch.device("cpu"),
+    )  # fmt: skip
+    try:
+        Trainer._load(trainer)
+    except UsageError as error:
+        (folder / "refused.txt").write_text(str(error))
 
 
 def go_on(
     file: Path, shard: object = lambda module: module, write: bool = True
 ) -> dict[str, Tensor]:
     """Take one step from the state in a file, if there is one, and write the next; return it."""
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
-    assert callable(shard)
-    shard(module)
-    optimizer = torch.optim.AdamW(module.parameters(), 0.1, fused=True)
-    average = WeightAverage(module, 0.5)
+    module, average, optimizer = begin(shard)
     step = load_checkpoint(file, module, average, optimizer)[0] if file.exists() else 0
     module(torch.ones(4, 3)).square().sum().backward()
     optimizer.step()
@@ -51,16 +81,31 @@ def go_on(
 
 def test_a_state_of_spread_weights_is_that_of_whole_ones(tmp_path: Path) -> None:
     alone, shared = tmp_path / "alone.safetensors", tmp_path / "shared.safetensors"
-    program, tests = tmp_path / "spread.py", Path(__file__).parent
-    program.write_text(SPREAD.format(paths=[str(tests), str(tests.parent)], file=str(shared)))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     for _ in range(2):  # begun with whole weights, gone on with spread ones, ended with whole ones
         go_on(alone)
     go_on(shared)
-    subprocess.run([*launcher, "--nproc-per-node", "2", str(program)], check=True)
+    spread(tmp_path, f"go_on(Path({str(shared)!r}), shard, write=rank == 0)")
     one, other = go_on(alone), go_on(shared)
     for name, weight in one.items():
         torch.testing.assert_close(weight, other[name])
+
+
+@pytest.mark.parametrize("steps", [1, 0])
+def test_spread_weights_wait_for_no_state_that_only_one_process_has(
+    tmp_path: Path, steps: int
+) -> None:
+    """Each piece is filled by all processes together: one without a state would not come."""
+    for rank in "01":
+        (tmp_path / rank).mkdir()
+    file = tmp_path / "0" / STATE
+    if steps:
+        go_on(file)
+    else:
+        save_checkpoint(file, *begin(lambda module: module), 0)
+    spread(tmp_path, f"take_up(Path({str(tmp_path)!r}) / str(rank), shard)")
+    for rank in "01":
+        told = (tmp_path / rank / "refused.txt").read_text()
+        assert f"from different steps, none to {steps}: not all of them see the same" in told
 
 
 def test_weights_leave_their_device_one_by_one_and_as_they_lie_there(

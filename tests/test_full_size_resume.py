@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny import LATENT, tiny_networks, tiny_text
 
-from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Trainer
 from benchmarks import full_size_resume
 from benchmarks.clips import random_clips
 from benchmarks.full_size_resume import differences

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import LATENT, SIZE, tiny_networks, tiny_text, tiny_vae
 
-from artv_cli.train.loop import Learner
+from artv_cli.train.learner import Learner
 from benchmarks import full_size_training
 from benchmarks.clips import encode_stories, random_clips
 from benchmarks.full_size_training import Limit, Row, new_trainer, summary, train

@@ -26,7 +26,9 @@ import artv_cli.train.loop as loop
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ArtvError, Interrupted, StorageError, UsageError
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Row, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Trainer
+from artv_cli.train.progress import Row
 from artv_cli.train.recipe import Recipe
 
 STEPS, BATCH = 4, 2
@@ -199,6 +201,45 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
     assert trainer(tmp_path, seed=9).step == 1
 
 
+def test_a_state_is_written_once_for_each_step_that_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    save = loop.save_checkpoint
+
+    def count(*state: Any, **more: Any) -> None:
+        written.append(state[4])
+        save(*state, **more)
+
+    monkeypatch.setattr(loop, "save_checkpoint", count)
+    trainer(tmp_path, replace(RECIPE, checkpoint_seconds=0.0)).run(report=quiet)
+    assert written == [1, 2, 3, 4]
+    trainer(tmp_path, seed=9).run(report=quiet)
+    assert written == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+@pytest.mark.parametrize(
+    "error", [ArtvError("100 clips in a row cannot be read"), OSError(errno.ESTALE, "stale")]
+)
+def test_what_ends_a_training_early_costs_no_step_that_was_good(
+    tmp_path: Path, error: Exception, is_good: bool
+) -> None:
+    training = trainer(tmp_path)
+
+    def fail() -> None:
+        if training.step == 3:
+            if not is_good:
+                with torch.no_grad():
+                    next(training.learner.parameters()).fill_(float("nan"))
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        training.run(report=quiet, after_step=fail)
+    assert caught.value is error
+    assert trainer(tmp_path, seed=9).step == (3 if is_good else 0)
+
+
 # ---------------------------------------------------------------- steps
 
 
@@ -243,6 +284,22 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path: 
     assert all(parameter.isfinite().all() for parameter in training.learner.parameters())
 
 
+def test_what_is_told_of_a_loss_that_is_no_number_is_that_of_all_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = trainer(tmp_path, replace(RECIPE, pass_size=1))
+    losses = training._losses
+    spoilt = iter([float("nan"), 1.0])
+
+    def spoil(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+        loss, mask, weight = losses(*given)
+        return loss * next(spoilt), mask, weight
+
+    monkeypatch.setattr(training, "_losses", spoil)
+    with pytest.raises(ArtvError, match="the loss is nan and the gradients have norm nan"):
+        training.train_step()
+
+
 def test_every_hundred_steps_say_what_they_were_on_average(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,9 +314,22 @@ def test_every_hundred_steps_say_what_they_were_on_average(
     training.run(report=said.append)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows == said
-    assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400)]
-    assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505])
-    assert [row["mask"] for row in rows] == [0.5, 0.5]
+    assert [(row["step"], row["samples"]) for row in rows] == [(100, 200), (200, 400), (250, 500)]
+    assert [row["loss"] for row in rows] == pytest.approx([0.505, 1.505, 2.255])
+    assert [row["mask"] for row in rows] == [0.5] * 3
+
+
+def test_the_last_steps_stand_in_the_log_too(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, samples=5 * BATCH, log_interval=3)
+
+    def logged() -> list[int]:
+        lines = (tmp_path / "log.jsonl").read_text().splitlines()
+        return [json.loads(line)["step"] for line in lines]
+
+    trainer(tmp_path, recipe).run(report=quiet)
+    assert logged() == [3, 5]
+    trainer(tmp_path, replace(recipe, samples=7 * BATCH)).run(report=quiet)
+    assert logged() == [3, 5, 6, 7]
 
 
 def test_where_the_log_is_slow_steps_are_told_by_time(
@@ -279,7 +349,7 @@ def test_where_the_log_is_slow_steps_are_told_by_time(
     said: list[Row] = []
     training.run(report=said.append)
     assert [(row["step"], row["loss"], row["seconds"]) for row in said] == [
-        (3, 2.0, 36.0), (6, 3.5, 72.0),
+        (3, 2.0, 36.0), (6, 3.5, 72.0), (8, 7.5, 96.0),
     ]  # fmt: skip
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows == said[1:]
@@ -387,7 +457,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(two: Path) -> Non
 def test_processes_that_do_not_share_the_run_folder_are_refused(two: Path) -> None:
     for rank in (0, 1):
         told = json.loads((two / f"{rank}.json").read_text())["refused"]
-        assert "different steps, 0 to 3: not all of them see the same" in told
+        assert "different steps, none to 3: not all of them see the same" in told
         assert f"machine{rank}" in told and "a disk that all machines share" in told
 
 

@@ -34,6 +34,7 @@ from artv_cli.model.weights import load_model, save_model
 from artv_cli.train.loop import Trainer
 from artv_cli.train.run_folder import alone
 from artv_cli.train.session import Session
+from artv_cli.train.shards import find_samples, split
 from artv_cli.train.training_recipe import load_training_recipe
 from artv_cli.train.video_clips import VideoClips
 
@@ -180,7 +181,7 @@ def test_steps_that_are_taken_again_stand_in_the_log_once(
         run(studio, "logged", code=130)  # step 2 is in the log, step 1 in the state
     run(studio, "logged")
     told = [row["step"] for row in rows(studio / "logged")]
-    assert told == [row["step"] for row in rows(finished)]
+    assert told == [1, *(row["step"] for row in rows(finished))]  # 1: where the first run ended
 
 
 def failing_at(step: int, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None]) -> None:
@@ -403,6 +404,21 @@ def test_a_state_is_not_gone_on_with_by_another_recipe(
     assert f"it began with another {name}" in run(studio, "whole", recipe=recipe, code=2).stderr
 
 
+def test_a_state_is_not_gone_on_with_by_other_clips_of_the_same_names(
+    studio: Path, finished: Path
+) -> None:
+    other = {key: ("a dog walks", moving_square(6, colour=90)) for key in CLIPS}
+    write_shards(studio / "namesakes", other, shards=2)
+    recipe = variant(studio, "namesakes.yaml", data="namesakes")
+    assert "it began with another data" in run(studio, "whole", recipe=recipe, code=2).stderr
+
+
+def test_clips_that_gained_latents_are_the_same_clips(studio: Path, finished: Path) -> None:
+    more = {f"{key}.latents.safetensors": b"never read" for key in CLIPS}
+    write_shards(studio / "gained", CLIPS, shards=2, more=more)
+    run(studio, "whole", recipe=variant(studio, "gained.yaml", data="gained"))
+
+
 def test_latents_of_another_autoencoder_are_not_trained_on(studio: Path) -> None:
     told = {"vae": "another", "shape": [4, 8, 8]}
     more = {}
@@ -496,6 +512,20 @@ def test_without_room_for_its_states_a_training_does_not_begin(
     assert not (out / "state.safetensors").exists()
 
 
+def test_where_no_step_is_left_the_model_needs_no_room_for_another_state(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, studio / "tight", ignore=shutil.ignore_patterns("model", ".lock"))
+    state = studio / "tight" / "state.safetensors"
+    before = state.stat()
+    free = SimpleNamespace(free=before.st_size // 2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    for arguments in (["--minutes", "0"], []):
+        run(studio, "tight", *arguments)
+        assert find_model(str(studio / "tight" / "model")).fingerprint
+        assert state.stat().st_mtime_ns == before.st_mtime_ns
+
+
 def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studio: Path) -> None:
     run(studio, "nan", "--samples", "2")
     before = (studio / "nan" / "state.safetensors").read_bytes()
@@ -550,3 +580,18 @@ def test_clips_that_cannot_be_read_are_listed(studio: Path) -> None:
     (row,) = map(json.loads, (studio / "listed" / "skipped.jsonl").read_text().splitlines())
     assert (row["key"], row["shard"]) == ("clip1", "shard-00000.tar")
     assert result.stderr.count("skipped clip1") == 1
+
+
+def test_held_out_clips_that_cannot_be_read_cost_a_measurement_and_no_training(
+    studio: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artv_cli.train.examples.PATIENCE", 3)
+    _, held_out = split(find_samples([studio / "clips"]), 0.4)
+    damaged = {f"{sample.key}.mp4": b"no video" for sample in held_out}
+    assert damaged
+    write_shards(studio / "unheld", CLIPS, shards=2, more=damaged)
+    recipe = variant(studio, "unheld.yaml", data="unheld", sheets="{every: 0}")
+    said = " ".join(run(studio, "unheld-run", recipe=recipe).stderr.split())
+    assert said.count("no loss of step 3 could be measured") == 1
+    assert not [row for row in rows(studio / "unheld-run") if "validation_loss" in row]
+    assert same(studio / "unheld-run" / "state.safetensors", finished / "state.safetensors")

@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet3DConditionModel
 from tiny import TEXT_WIDTH, tiny_networks, tiny_text, tiny_vae
 
-from artv_cli.train.loop import Learner
+from artv_cli.train.learner import Learner
 from benchmarks import full_size, timing
 from benchmarks.clips import random_clips
 from benchmarks.full_size import artv_pass, modelscope_pass

@@ -16,7 +16,8 @@ from artv_cli.engine import FrameRequest
 from artv_cli.errors import UsageError
 from artv_cli.model.folder import find_model
 from artv_cli.model.weights import load_model
-from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Trainer
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.storybook import PREFERENCES, build_learner, export, take_over
 

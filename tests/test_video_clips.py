@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -136,6 +138,28 @@ def test_a_clip_that_cannot_be_read_is_told_once_and_another_is_drawn(
     assert len(told) == 1 and told[0].startswith("a: ")
     with pytest.raises(UnreadableClip):
         made.load(0, [0])
+
+
+@pytest.mark.parametrize("what", ["latents", "caption"])
+def test_a_passing_fault_of_the_disk_costs_a_clip_and_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    told: list[str] = []
+    stored = {f"{key}__latents__safetensors": save({"latents": noise(10, *LATENT)}) for key in "ab"}
+    made = clips(tmp_path, told, **stored)
+    read, gone = Sample.read, getattr(made.samples[0], what)
+
+    def fail(sample: Sample, span: tuple[int, int]) -> bytes:
+        if span == gone:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return read(sample, span)
+
+    monkeypatch.setattr(Sample, "read", fail)
+    rngs = [np.random.default_rng(n) for n in range(4)]
+    picks = [pick_frames(made, 0, NO_DROPS, rng) for rng in rngs]
+    made.expect(picks)
+    assert gather_examples(made, picks, NO_DROPS, rngs).captions == ["two squares"] * 4
+    assert len(told) == 1 and told[0].startswith("a: ") and os.strerror(errno.ESTALE) in told[0]
 
 
 def test_nothing_but_bad_clips_is_an_error(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ def state_tensors(
                 yield f"{moment}/{name}", state[moment]
 
 
+def step_of(path: Path) -> int | None:
+    """Return the step whose state a file holds, None where there is no file; raises UsageError."""
+    if not path.exists():
+        return None
+    with _opened(path) as file:
+        return _step(file)
+
+
 def load_checkpoint(
     path: Path,
     module: nn.Module,
@@ -84,31 +93,24 @@ def load_checkpoint(
 
     Raises UsageError where the file is damaged, or holds another training's state.
     """
-    try:
-        with safe_open(path, "pt") as file, torch.no_grad():
-            metadata = file.metadata() or {}
-            step, elapsed = int(metadata["step"]), float(metadata.get("elapsed", 0.0))
-            _require_same(path, metadata.get("origin"), origin or {})
-            names = set(file.keys())
-            for name, parameter in module.named_parameters():
-                if f"weights/{name}" in names:
-                    _fill(path, parameter, file.get_tensor(f"weights/{name}"))
-                elif parameter.requires_grad:
-                    raise _foreign(path, f"it has no {name}")
-                if name in average.weights:
-                    _fill(path, average.weights[name], file.get_tensor(f"average/{name}"))
-                if f"exp_avg/{name}" in names and parameter.requires_grad:
-                    moments = {m: file.get_tensor(f"{m}/{name}") for m in MOMENTS}
-                    optimizer.state[parameter] = {
-                        "step": torch.tensor(float(step), device=parameter.device),
-                        **{moment: _like(parameter, value) for moment, value in moments.items()},
-                    }
-    except (KeyError, ValueError) as error:
-        raise _foreign(path, "it does not say what it began with") from error
-    except (SafetensorError, OSError) as error:
-        raise UsageError(
-            f"{path} cannot be read: {error}", "Delete it to begin anew, or take another --out."
-        ) from error
+    with _opened(path) as file, torch.no_grad():
+        metadata = file.metadata() or {}
+        step, elapsed = _step(file), float(metadata.get("elapsed", 0.0))
+        _require_same(path, metadata.get("origin"), origin or {})
+        names = set(file.keys())
+        for name, parameter in module.named_parameters():
+            if f"weights/{name}" in names:
+                _fill(path, parameter, file.get_tensor(f"weights/{name}"))
+            elif parameter.requires_grad:
+                raise _foreign(path, f"it has no {name}")
+            if name in average.weights:
+                _fill(path, average.weights[name], file.get_tensor(f"average/{name}"))
+            if f"exp_avg/{name}" in names and parameter.requires_grad:
+                moments = {m: file.get_tensor(f"{m}/{name}") for m in MOMENTS}
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(step), device=parameter.device),
+                    **{moment: _like(parameter, value) for moment, value in moments.items()},
+                }
     return step, elapsed
 
 
@@ -148,6 +150,24 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
         save_file(dict(tensors), path, metadata=metadata)
     except SafetensorError as error:
         raise system_error(error) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a state; raises UsageError where it is damaged, or not one."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (KeyError, ValueError) as error:
+        raise _foreign(path, "it does not say what it began with") from error
+    except (SafetensorError, OSError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}", "Delete it to begin anew, or take another --out."
+        ) from error
+
+
+def _step(file: Any) -> int:
+    return int((file.metadata() or {})["step"])
 
 
 def _require_same(path: Path, told: str | None, origin: Origin) -> None:

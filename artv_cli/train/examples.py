@@ -43,6 +43,7 @@ class Clips(Protocol):
         """One of the ways of saying what happens in a frame.
 
         A `complete` one names the character, for frames whose references are blank.
+        UnreadableClip if it fails.
         """
         ...
 
@@ -95,7 +96,7 @@ class Pick:
     frames: tuple[int, int, int, int]
     has_reference: bool
     has_anchor: bool
-    caption: str
+    has_text: bool
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,7 @@ def pick_frames(clips: Clips, clip: int, drops: Drops, rng: np.random.Generator)
     has_reference = not is_key and rng.random() >= drops.references
     has_anchor = not is_key and rng.random() >= drops.anchor
     has_text = rng.random() >= drops.text
-    caption = clips.caption(clip, frame, rng, complete=not has_reference) if has_text else ""
-    return Pick(clip, (frame, first, second, anchor), has_reference, has_anchor, caption)
+    return Pick(clip, (frame, first, second, anchor), has_reference, has_anchor, has_text)
 
 
 def gather_examples(
@@ -164,30 +164,52 @@ def gather_examples(
     Raises ArtvError where nothing but unreadable clips is met.
     """
     rows = [_load(clips, pick, drops, rng) for pick, rng in zip(picks, rngs, strict=True)]
-    frames = clips.encode([loaded for _, loaded in rows]).float()  # (b, 4, c, h, w)
+    frames = clips.encode([loaded for _, _, loaded in rows]).float()  # (b, 4, c, h, w)
     target, first, second, anchor = frames.unbind(1)
-    has_reference = _column([pick.has_reference for pick, _ in rows]).to(frames.device)
-    has_anchor = _column([pick.has_anchor for pick, _ in rows]).to(frames.device)
+    has_reference = _column([pick.has_reference for pick, _, _ in rows]).to(frames.device)
+    has_anchor = _column([pick.has_anchor for pick, _, _ in rows]).to(frames.device)
     return Examples(
         target=target,
         references=torch.cat([first, second], dim=1) * has_reference,
         previous=first,
         anchor=anchor * has_anchor,
-        captions=[pick.caption for pick, _ in rows],
+        captions=[caption for _, caption, _ in rows],
         has_reference=has_reference,
         has_anchor=has_anchor,
     )
 
 
-def _load(clips: Clips, pick: Pick, drops: Drops, rng: np.random.Generator) -> tuple[Pick, Tensor]:
+def held_out_examples(
+    clips: Clips, numbers: Sequence[int], rngs: Sequence[np.random.Generator]
+) -> Examples | None:
+    """Return examples by their numbers, with all conditions; None where no clip can be read."""
+    pairs = zip(numbers, rngs, strict=True)
+    picks = [pick_frames(clips, n % len(clips), NO_DROPS, rng) for n, rng in pairs]
+    try:
+        return gather_examples(clips, picks, NO_DROPS, rngs)
+    except ArtvError:
+        return None
+
+
+def _load(
+    clips: Clips, pick: Pick, drops: Drops, rng: np.random.Generator
+) -> tuple[Pick, str, Tensor]:
+    """Return what was picked, or another pick in its place, with its caption and its frames."""
     for _ in range(PATIENCE):
         try:
-            return pick, clips.load(pick.clip, pick.frames)
+            loaded = clips.load(pick.clip, pick.frames)
+            return pick, _caption(clips, pick, rng), loaded
         except UnreadableClip:
             pick = pick_frames(clips, int(rng.integers(len(clips))), drops, rng)
     raise ArtvError(
         f"{PATIENCE} clips in a row cannot be read", "Make the shards again: `artv prepare`."
     )
+
+
+def _caption(clips: Clips, pick: Pick, rng: np.random.Generator) -> str:
+    if not pick.has_text:
+        return ""
+    return clips.caption(pick.clip, pick.frames[0], rng, complete=not pick.has_reference)
 
 
 def _column(flags: Sequence[bool]) -> Tensor:

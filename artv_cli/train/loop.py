@@ -8,65 +8,40 @@ rerun the same call. Nor does it matter over how many processes and passes a bat
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import Interrupted
-from artv_cli.model.artv import ArtV
-from artv_cli.model.codec import TextEncoder
-from artv_cli.settings import StaticNoise
-from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint
+from artv_cli.errors import ArtvError, Interrupted, StorageError
+from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint, step_of
 from artv_cli.train.divergence import are_finite, divergence
 from artv_cli.train.ema import WeightAverage
 from artv_cli.train.examples import (
-    NO_DROPS,
     Clips,
     Examples,
     Pick,
     clip_at,
     gather_examples,
+    held_out_examples,
     pick_frames,
 )
 from artv_cli.train.interruption import Interruption
-from artv_cli.train.loss import Draw, masked_diffusion_loss
+from artv_cli.train.learner import Learner
+from artv_cli.train.loss import Draw
 from artv_cli.train.parallel import accelerator_for, agree
+from artv_cli.train.progress import Row, print_row, row_of
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import LOG, STATE, append_row, cut_log, require_shared
 
 REPORT_INTERVAL = 30.0  # seconds after which a step is told of, where rows of the log are rare
-Row = dict[str, Any]
 Rng = np.random.Generator
-
-
-def print_row(row: Row) -> None:
-    """Print a row of the log as one line of JSON."""
-    print(json.dumps(row), flush=True)
-
-
-class Learner(nn.Module):
-    """Both networks and the text encoder; what requires no gradient stays as it is."""
-
-    def __init__(self, networks: ArtV, text: TextEncoder) -> None:
-        super().__init__()
-        self.networks = networks
-        self.text = text
-
-    def forward(
-        self, examples: Examples, draw: Draw, schedule: Schedule, form: StaticNoise
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss (b,) and the mean mask (b,) of each example."""
-        text = self.text(examples.captions)
-        return masked_diffusion_loss(self.networks, examples, text, draw, schedule, form)
 
 
 class Trainer:
@@ -107,12 +82,18 @@ class Trainer:
         self.learner: Learner = self.accelerator.unwrap_model(self.model)
         self.average = WeightAverage(self.learner, recipe.ema_decay, recipe.ema_device)
         self.step = 0
+        self._kept: int | None = None  # the step whose state is on disk
         self._load()
 
     @property
     def samples(self) -> int:
         """How many examples have been seen."""
         return self.step * self.recipe.batch_size
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the recipe's examples have all been seen."""
+        return self.samples >= self.recipe.samples
 
     def run(
         self,
@@ -127,8 +108,16 @@ class Trainer:
         have saved, each raises Interrupted.
         """
         with Interruption() as interruption:
-            self._take_steps(seconds, report, after_step, interruption)
-            self.save()
+            try:
+                self._take_steps(seconds, report, after_step, interruption)
+            except StorageError:  # nor would there be room for a state
+                raise
+            except (ArtvError, OSError):
+                if self.world == 1:  # of several, the others wait elsewhere
+                    self._save_good()
+                raise
+            if self._kept != self.step:
+                self.save()
         if agree(float(interruption.is_asked), self.device):
             raise Interrupted(f"stopped after step {self.step}, which {self._state} holds")
 
@@ -141,7 +130,7 @@ class Trainer:
     ) -> None:
         started, spent, saved, told = time.monotonic(), 0.0, 0.0, 0.0
         window: list[Tensor] = []
-        while self.samples < self.recipe.samples and spent < seconds:
+        while not self.is_finished and spent < seconds:
             window.append(self.train_step())
             since = time.monotonic() - started
             spent = agree(math.inf if interruption.is_asked else since, self.device)
@@ -158,6 +147,8 @@ class Trainer:
             if spent - saved >= self.recipe.checkpoint_seconds:
                 self.save()
                 saved = spent
+        if window:
+            self.note(self._row(window, since), report)
 
     def train_step(self) -> Tensor:
         """Take one optimiser step; return (loss, mean mask) of this process as a tensor (2,)."""
@@ -179,17 +170,19 @@ class Trainer:
                 loss = (losses * weights).mean() / self.passes
                 self.accelerator.backward(loss)
             told.append(torch.stack([losses.detach().mean(), masks.mean()]))
-        self._descend(loss)
-        return torch.stack(told).mean(0)
+        means = torch.stack(told).mean(0)
+        self._descend(means[0])
+        return means
 
     def _descend(self, loss: Tensor) -> None:
-        """Step down the gradients; where those are no numbers, keep the weights: ArtvError."""
+        """Step down the gradients; where those are no numbers, keep the weights: ArtvError.
+
+        `loss`: what is then told of the step.
+        """
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         # Of the averaged gradients, so that all processes stop together.
         if not torch.isfinite(norm):
-            is_good = are_finite(self.learner, self.device)
-            if is_good and self.step:
-                self.save()
+            is_good = self._save_good()
             raise divergence(
                 self.step, loss, norm, self._state, is_good=is_good, bfloat16=self.recipe.bfloat16
             )
@@ -198,11 +191,12 @@ class Trainer:
         self.step += 1
 
     @torch.no_grad()
-    def measure(self, clips: Clips, count: int) -> float:
+    def measure(self, clips: Clips, count: int) -> float | None:
         """Return the mean loss of `count` examples of other clips, always the same ones.
 
-        No condition is dropped. Each process takes its share; where it is one short, an example is
-        taken again and does not count: spread weights are gathered by all processes together.
+        None where nothing but unreadable clips is met. No condition is dropped. Each process takes
+        its share; where it is one short, an example is taken again and does not count: spread
+        weights are gathered by all processes together.
         """
         size = self.recipe.batch_size // self.world // self.passes
         numbers = range(self.rank, math.ceil(count / self.world) * self.world, self.world)
@@ -210,9 +204,11 @@ class Trainer:
         for start in range(0, len(numbers), size):
             here = [n % count for n in numbers[start : start + size]]
             rngs = [np.random.default_rng((self.recipe.seed, n)) for n in here]
-            pairs = zip(here, rngs, strict=True)
-            picks = [pick_frames(clips, n % len(clips), NO_DROPS, rng) for n, rng in pairs]
-            losses.append(self._losses(gather_examples(clips, picks, NO_DROPS, rngs), rngs)[0])
+            examples = held_out_examples(clips, here, rngs)
+            # The pass that follows is one of all processes together.
+            if agree(float(examples is None), self.device) or examples is None:
+                return None
+            losses.append(self._losses(examples, rngs)[0])
         counted = torch.tensor([n < count for n in numbers], device=self.device)
         total = (torch.cat(losses) * counted).sum()
         return float(self.accelerator.reduce(total, "sum")) / count
@@ -229,6 +225,14 @@ class Trainer:
             with_frozen=self.with_frozen,
             write=self.rank == 0,
         )
+        self._kept = self.step
+
+    def _save_good(self) -> bool:
+        """Save what is not saved yet if the weights are numbers; return whether they are."""
+        is_good = are_finite(self.learner, self.device)
+        if is_good and self.step and self._kept != self.step:
+            self.save()
+        return is_good
 
     def note(self, row: Row, report: Callable[[Row], None]) -> None:
         """Append a row to the log and to what accelerate tracks; the first process alone does."""
@@ -274,11 +278,13 @@ class Trainer:
         return self.folder / STATE
 
     def _load(self) -> None:
-        if self._state.exists():
+        self._kept = step_of(self._state)
+        # Spread weights are filled by all processes together: first they agree from what.
+        require_shared(self.folder, self._kept, self.device)
+        if self._kept is not None:
             self.step, _ = load_checkpoint(
                 self._state, self.learner, self.average, self.optimizer, self.origin
             )
-        require_shared(self.folder, self.step, self.device)
         if self.rank == 0:
             cut_log(self.folder, self.step)
 
@@ -291,10 +297,4 @@ class Trainer:
 
     def _row(self, window: list[Tensor], seconds: float) -> Row:
         loss, mask = torch.stack(window).mean(0).tolist()
-        return {
-            "step": self.step,
-            "samples": self.samples,
-            "loss": round(loss, 5),
-            "mask": round(mask, 4),
-            "seconds": round(seconds, 1),
-        }
+        return row_of(self.step, self.samples, loss, mask, seconds)

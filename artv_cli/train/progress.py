@@ -1,9 +1,24 @@
-"""A training's progress, as one line."""
+"""A training's progress: the rows of its log, and each as one line."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from artv_cli.console import duration
-from artv_cli.train.loop import Row
+
+Row = dict[str, Any]
+
+
+def row_of(step: int, samples: int, loss: float, mask: float, seconds: float) -> Row:
+    """Return what a row of the log holds; `loss` and `mask` are means since the row before."""
+    means = {"loss": round(loss, 5), "mask": round(mask, 4)}
+    return {"step": step, "samples": samples, **means, "seconds": round(seconds, 1)}
+
+
+def print_row(row: Row) -> None:
+    """Print a row of the log as one line of JSON."""
+    print(json.dumps(row), flush=True)
 
 
 def line(row: Row, first: int, samples: int) -> str:

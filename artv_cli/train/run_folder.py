@@ -65,16 +65,18 @@ def require_own(out: Path, base: Path | None, mark: str = STATE) -> None:
             )
 
 
-def require_shared(out: Path, step: int, device: torch.device) -> None:
+def require_shared(out: Path, step: int | None, device: torch.device) -> None:
     """Raise UsageError where the processes go on from different steps; each must call.
 
-    `step`: the one of the state that this process found in `out`; `device`: where they talk.
+    `step`: the one of the state that this process found in `out`, if any; `device`: where they
+    talk.
     """
-    first, last = -int(agree(-step, device)), int(agree(step, device))
+    own = -1 if step is None else step
+    first, last = -int(agree(-own, device)), int(agree(own, device))
     if first != last:
         raise UsageError(
-            f"the processes would go on from different steps, {first} to {last}: not all"
-            f" of them see the same {out}",
+            f"the processes would go on from different steps, {'none' if first < 0 else first} to"
+            f" {last}: not all of them see the same {out}",
             f"Put --out on a disk that all machines share, with {STATE} of step {last} in it.",
         )
 

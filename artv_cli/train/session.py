@@ -7,15 +7,12 @@ The run folder holds `state.safetensors` (what a later run goes on from), `log.j
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -35,10 +32,12 @@ from artv_cli.train.checkpoint import state_bytes, whole
 from artv_cli.train.determinism import deterministic
 from artv_cli.train.device_memory import advice, require_memory
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Row, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Trainer
 from artv_cli.train.lora import add_adapter, count_trained, merged, save_adapter
+from artv_cli.train.origin import origin_of
 from artv_cli.train.parallel import accelerator_for, is_sharded, require_gathered
-from artv_cli.train.progress import line
+from artv_cli.train.progress import Row, line
 from artv_cli.train.recipe import Recipe
 from artv_cli.train.run_folder import (
     LORA,
@@ -57,9 +56,6 @@ from artv_cli.train.video_clips import Encoder, VideoClips
 
 Say = Callable[[str], None]
 DEVICES = ("auto", "cpu")
-LASTING = (
-    "batch_size", "seed", "loss_of", "shift", "max_noise_level", "drops", "anchor_window", "lora",
-)  # fmt: skip
 
 
 class Session:
@@ -67,8 +63,7 @@ class Session:
 
     From here to the end of `run` it has the folder to itself. Raises UsageError for a recipe that
     the model or the clips do not allow, ModelError for a bad model, CacheLocked while another
-    process trains there, StorageError where its disk has no room. `samples`: examples in all, by
-    default the recipe's.
+    process trains there. `samples`: examples in all, by default the recipe's.
     """
 
     def __init__(
@@ -115,8 +110,6 @@ class Session:
             free = free_memory(str(device))
             require_memory(recipe, [learner, self._model.vae], str(device), free)
         learner = learner.to(device)
-        if self.accelerator.is_main_process:
-            require_room(self.out, state_bytes(learner))
         encoder = Encoder(self._model.vae.to(device), self.size, self._is_half)
         make = Make(self.base.vae_fingerprint, encoder.shape)
         usable, notes = with_latents_of(make, [*train, *held_out])
@@ -133,7 +126,7 @@ class Session:
             _loop_recipe(recipe, self._model.static_noise, samples),
             self.out,
             self.accelerator,
-            origin=self._origin(train),
+            origin=origin_of(recipe, self.base, self.size, self._model.static_noise, train),
             with_frozen=False,
         )
         self._first = self.trainer.samples
@@ -146,11 +139,14 @@ class Session:
     def run(self, seconds: float = math.inf) -> Outcome:
         """Train for at most `seconds`, save, and write the model. Every process must call, once.
 
-        Raises Interrupted once the state is saved where a signal came before the model's turn.
+        Raises Interrupted once the state is saved where a signal came before the model's turn, and
+        StorageError, before the first step, where the disk has no room for another state.
         """
         trainer = self.trainer
         guarded = memory_told(advice(self.recipe))
         with guarded, self._held, closing(self.clips), closing(self.held_out):
+            if seconds > 0 and not trainer.is_finished and self.accelerator.is_main_process:
+                require_room(self.out, state_bytes(trainer.learner))
             try:
                 trainer.run(seconds, self._report, self._look)
                 model = self._export() if trainer.step else None
@@ -194,28 +190,24 @@ class Session:
             checkpoint_activations(model.networks)
         return model
 
-    def _origin(self, train: list[Sample]) -> dict[str, Any]:
-        """Return what must not change on the way; rates, precision and budget may."""
-        names = [[s.shard.name, s.key, s.frames] for s in train]
-        told = self.recipe.model_dump(include=set(LASTING))
-        return {
-            "model": self.base.fingerprint,
-            "data": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
-            "size": self.size,
-            "static_noise": self._model.static_noise,
-            **{name: told[name] for name in LASTING},
-        }
-
     def _look(self) -> None:
         """After a step: measure and draw, where it is time to."""
         step, validation, sheets = self.trainer.step, self.recipe.validation, self.recipe.sheets
         if self.held_out.samples and validation.every and step % validation.every == 0:
-            loss = self.trainer.measure(self.held_out, validation.examples)
-            self.trainer.note({"step": step, "validation_loss": round(loss, 5)}, self._report)
+            self._measure()
         if sheets.every and step % sheets.every == 0 and not is_sharded(self.trainer.learner):
             if self.accelerator.is_main_process:
                 self._draw()
             self.accelerator.wait_for_everyone()
+
+    def _measure(self) -> None:
+        step, count = self.trainer.step, self.recipe.validation.examples
+        loss = self.trainer.measure(self.held_out, count)
+        if loss is None:  # the next run would meet it again
+            reason = "the clips that are held out cannot be read; the training goes on"
+            self._say(f"no loss of step {step} could be measured: {reason}")
+            return
+        self.trainer.note({"step": step, "validation_loss": round(loss, 5)}, self._report)
 
     def _draw(self) -> None:
         clips = self.held_out if self.held_out.samples else self.clips

@@ -36,9 +36,9 @@ def draw_sheet(
         length = min(form.frames, clips.length(clip))
         try:
             real = clips.pictures(clip, range(length))
+            words = clips.caption(clip, 0, np.random.default_rng(SEED))
         except UnreadableClip:
             continue
-        words = clips.caption(clip, 0, np.random.default_rng(SEED))
         first = engine.encode(real[0])
         rows += [*_padded(list(real), form.frames)]
         rows += [*_padded(list(_continue(engine, replace(request, prompt=words), first, length)),

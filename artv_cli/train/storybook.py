@@ -23,7 +23,8 @@ from artv_cli.settings import Guidance, Sampling
 from artv_cli.storybook.characters import EVERYBODY, Cast
 from artv_cli.storybook.tokenizer import MAX_TOKENS, build_tokenizer
 from artv_cli.train.examples import Drops
-from artv_cli.train.loop import Learner, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Trainer
 from artv_cli.train.recipe import Recipe
 
 TEXT_WIDTH = 128

@@ -26,10 +26,11 @@ from artv_cli.machine import has_fast_bfloat16
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.weights import load_model, load_weights
 from artv_cli.train import bank, vae
-from artv_cli.train.loop import Learner, Row, Trainer
+from artv_cli.train.learner import Learner
+from artv_cli.train.loop import Trainer
 from artv_cli.train.parallel import accelerator_for, agree
 from artv_cli.train.preset import Preset
-from artv_cli.train.progress import line
+from artv_cli.train.progress import Row, line
 from artv_cli.train.run_folder import MODEL, Outcome, alone, claim, require_own
 from artv_cli.train.storybook import build_learner, export, take_over, write_model
 

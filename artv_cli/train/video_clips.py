@@ -79,7 +79,12 @@ class VideoClips(Clips):
     ) -> str:
         """Return the words of a clip, the same for all of its frames."""
         sample = self.samples[clip]
-        return sample.read(sample.caption).decode("utf-8", "replace").strip()
+        try:
+            return sample.read(sample.caption).decode("utf-8", "replace").strip()
+        except OSError as error:
+            reason = f"its caption cannot be read: {error}"
+            self._tell(clip, reason)
+            raise UnreadableClip(reason) from error
 
     def latents(self, clip: int) -> Tensor:
         """Return all frames of a clip: (frames, c, h, w)."""
@@ -105,9 +110,7 @@ class VideoClips(Clips):
         try:
             return expected.result() if expected else self._read(clip, frames)
         except UnreadableClip as error:
-            if clip not in self._told:
-                self._told.add(clip)
-                self._warn(self.samples[clip], str(error))
+            self._tell(clip, str(error))
             raise
 
     def close(self) -> None:
@@ -125,6 +128,11 @@ class VideoClips(Clips):
         device = next(self._encoder.vae.parameters()).device
         return torch.stack([frames.to(device, torch.float32) for frames in encoded])
 
+    def _tell(self, clip: int, reason: str) -> None:
+        if clip not in self._told:
+            self._told.add(clip)
+            self._warn(self.samples[clip], reason)
+
     def _read(self, clip: int, frames: Sequence[int]) -> Tensor:
         latents = self._stored(self.samples[clip])
         if latents is not None and len(latents) > max(frames):
@@ -139,4 +147,6 @@ class VideoClips(Clips):
             latents = load(sample.read(sample.latents))["latents"]
         except (SafetensorError, KeyError) as error:
             raise UnreadableClip(f"its latents are damaged: {error}") from error
+        except OSError as error:
+            raise UnreadableClip(f"its latents cannot be read: {error}") from error
         return latents if latents.shape[1:] == self._encoder.shape else None

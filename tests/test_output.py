@@ -238,10 +238,11 @@ def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:
     assert alive.exists() and elsewhere.exists() and another.exists()
 
 
-def test_what_was_begun_under_a_process_id_that_is_anothers_now_is_swept_by_its_age(
-    tmp_path: Path,
+@pytest.mark.parametrize("host", [socket.gethostname()[:60], "another-container"])
+def test_what_was_begun_by_a_process_that_nobody_can_ask_for_is_swept_by_its_age(
+    tmp_path: Path, host: str
 ) -> None:
-    host, two_days_ago = socket.gethostname()[:60], time.time() - 2 * 86_400
+    two_days_ago = time.time() - 2 * 86_400
     parts = [tmp_path / f"{A_TXT}.{host}-{os.getpid()}-{name}.part" for name in "xy"]
     for part in parts:
         part.mkdir()

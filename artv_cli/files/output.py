@@ -130,13 +130,13 @@ def _stem(path: Path) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what writers of `path` on this machine left behind when they were killed."""
-    prefix = work_prefix(path)
+    """Remove what writers of `path` left behind when they were killed."""
+    ours = work_prefix(path)
     for entry in path.parent.iterdir():
-        if entry.name.startswith(prefix) and entry.name.endswith(".part"):
-            pid = entry.name[len(prefix) :].partition("-")[0]
+        if is_work_of(entry, path):
+            pid = entry.name[len(ours) :].partition("-")[0] if entry.name.startswith(ours) else ""
             with suppress(OSError):  # another writer sweeps as well
-                if pid.isdecimal() and is_abandoned(entry, int(pid)):
+                if is_abandoned(entry, int(pid) if pid.isdecimal() else None):
                     _clear(entry, path)
 
 

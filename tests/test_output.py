@@ -21,7 +21,7 @@ from standin import story
 from artv_cli.errors import StorageError, UsageError
 from artv_cli.export import Output, check_output
 from artv_cli.files import exchange
-from artv_cli.files.output import replacing, write_text
+from artv_cli.files.output import replacing, require_place, write_text
 from artv_cli.media import video
 from artv_cli.recipe import Recipe, write_sidecar
 
@@ -222,6 +222,17 @@ def test_a_place_that_cannot_even_be_looked_at_is_told_in_a_sentence(
         broken.setattr(os, "stat", fail)
         with pytest.raises(StorageError, match=f"/{place} cannot be written: Input/output error"):
             look(tmp_path / "a.mp4")
+
+
+def test_a_folder_that_cannot_be_asked_who_may_write_there_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "access", fail)
+    with pytest.raises(StorageError, match=r"/a.mp4 cannot be written: Input/output error"):
+        require_place(tmp_path / "a.mp4", "Choose another place.")
 
 
 def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ def require_place(path: Path, remedy: str) -> None:
     """Raise StorageError, with this remedy, where nothing can be put at `path`."""
     with storage_errors(path):
         folder = next(parent for parent in real_path(path).parents if parent.exists())
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StorageError(f"{folder} cannot be written.", remedy)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StorageError(f"{folder} cannot be written.", remedy)
 
 
 @contextmanager

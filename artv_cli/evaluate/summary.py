@@ -1,9 +1,9 @@
 """From records to figures: each with what it must reach, how sure it is, and on how many stories.
 
 A figure "at frame n" is that of the 16 frames which end there, but for the background: that of the
-last frame against the first. After a switch, character and scene
-are the same if the judge names them as it did in the 16 frames before: whether they were what was
-asked for is told by the stories from text alone.
+last frame against the first. After a switch, character and scene are the same if the judge names
+them as it did in the 16 frames before: whether they were what was asked for is told by the stories
+from text alone.
 """
 
 from __future__ import annotations

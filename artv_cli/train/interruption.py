@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from artv_cli.errors import Interrupted
 from artv_cli.launcher import is_first
+from artv_cli.train.parallel import agree
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HEARD = b"\nstopping once this step is done and saved; ask again to stop at once\n"
@@ -33,6 +38,14 @@ class Interruption:
 
     def __exit__(self, *raised: object) -> None:
         self._give_back()
+
+    def end(self, step: int, state: Path, device: torch.device) -> None:
+        """Raise Interrupted in all processes where any was asked to stop; each must call.
+
+        `state`: the file that holds this step by now; `device`: where the processes talk.
+        """
+        if agree(float(self.is_asked), device):
+            raise Interrupted(f"stopped after step {step}, which {state} holds")
 
     def _hear(self, *signalled: object) -> None:
         self.is_asked = True

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from artv_cli.diffusion.schedule import Schedule
-from artv_cli.errors import ArtvError, Interrupted, StorageError
+from artv_cli.errors import ArtvError, StorageError
 from artv_cli.train.checkpoint import Origin, load_checkpoint, save_checkpoint, step_of
 from artv_cli.train.divergence import are_finite, divergence
 from artv_cli.train.ema import WeightAverage
@@ -118,8 +118,7 @@ class Trainer:
                 raise
             if self._kept != self.step:
                 self.save()
-        if agree(float(interruption.is_asked), self.device):
-            raise Interrupted(f"stopped after step {self.step}, which {self._state} holds")
+        interruption.end(self.step, self._state, self.device)
 
     def _take_steps(
         self,

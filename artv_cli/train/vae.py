@@ -28,7 +28,6 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from artv_cli.errors import Interrupted
 from artv_cli.machine import autocast
 from artv_cli.storybook.script import Split
 from artv_cli.storybook.world import sample_clip
@@ -226,8 +225,7 @@ def train_vae(
         training.load(out / STATE)
     with Interruption() as interruption:
         is_done = _take_steps(training, budget, out, seconds, every, report, interruption)
-    if agree(float(interruption.is_asked), device):
-        raise Interrupted(f"stopped after step {training.step}, which {out / STATE} holds")
+    interruption.end(training.step, out / STATE, training.device)
     return is_done
 
 

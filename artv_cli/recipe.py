@@ -26,7 +26,7 @@ FORMAT = "artv-recipe 1"
 SETTINGS_OF_A_FILM = set(FilmSettings.model_fields) - {"device", "offload", "strict"}
 # IPTC NewsCodes: made by a model trained on sampled content.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_MOST_BYTES = 8 * 2**20  # a storyboard has at most 1 MB; escapes may make it six times longer
+_MOST_BYTES = 3 * 2**20  # a storyboard has at most 300 kB; escapes may make it six times longer
 _REMEDY = "Give a film that artv wrote without --no-metadata, or a storyboard."
 
 _SAMPLING = tuple(field.name for field in fields(Sampling))

@@ -17,7 +17,7 @@ import yaml
 from artv_cli.errors import Problem
 from artv_cli.wording import shown
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 300_000  # more than MAX_NODES values need; PyYAML reads as much in half a second
 MAX_LINES = 50_000
 MAX_DEPTH = 20
 MAX_NODES = 10_000
@@ -99,7 +99,7 @@ def _decoded(source: str | bytes, what: str) -> str:
     """Return the text within the size limit, as UTF-8 and without its byte order mark."""
     data = source if isinstance(source, bytes) else source.encode(errors="surrogatepass")
     if len(data) > MAX_BYTES:
-        raise _unreadable((1, 1), f"this file is larger than {MAX_BYTES / 1e6:g} MB; split it")
+        raise _unreadable((1, 1), f"this file is larger than {MAX_BYTES // 1000} kB; split it")
     try:
         text = data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:

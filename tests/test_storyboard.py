@@ -313,7 +313,7 @@ def test_an_anchor_frame_may_stand_in_any_frame_drawn_before() -> None:
         ("a: " + "{b: " * 30, "nested more than 20 deep"),
         ("[" + "a," * 10_000, "more than 10000 values"),
         ("\n" * 50_001, "50000:1: more than 50000 lines"),
-        ("#" * 1_000_001, "1:1: this file is larger than 1 MB"),
+        ("#" * 300_001, "1:1: this file is larger than 300 kB"),
     ],
 )
 def test_what_is_no_storyboard_is_told_with_its_place(text: str | bytes, told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,22 +27,38 @@ from pathlib import Path
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from test_checkpoint import go_on, take_up
+from test_checkpoint import SHARED, go_on, take_up
 dist.init_process_group("gloo")
-rank, mesh = dist.get_rank(), init_device_mesh("cpu", (2,))
+folder, rank, mesh = Path({folder!r}), dist.get_rank(), init_device_mesh("cpu", (2,))
 shard = lambda module: fully_shard(module, mesh=mesh)
-{what}
+go_on(folder / SHARED, shard, write=rank == 0)
+for steps in "01":
+    take_up(folder / steps / str(rank), shard)
 dist.destroy_process_group()
 """
+SHARED = "shared.safetensors"
 
 
-def spread(folder: Path, what: str) -> None:
-    """Do something in two processes that share their weights."""
-    program, tests = folder / "spread.py", Path(__file__).parent
-    program.write_text(SPREAD.format(paths=[str(tests), str(tests.parent)], what=what))
+@pytest.fixture(scope="module")
+def spread(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder where two processes that share their weights did all that is asked of them.
+
+    They went one step on from the state SHARED, and took up states that only one of them has: the
+    first step's in the folder `1`, one before any step in `0`.
+    """
+    folder, tests = tmp_path_factory.mktemp("spread"), Path(__file__).parent
+    go_on(folder / SHARED)
+    for steps in "01":
+        for rank in "01":
+            (folder / steps / rank).mkdir(parents=True)
+    save_checkpoint(folder / "0" / "0" / STATE, *begin(lambda module: module), 0)
+    go_on(folder / "1" / "0" / STATE)
+    program = folder / "spread.py"
+    program.write_text(SPREAD.format(paths=[str(tests), str(tests.parent)], folder=str(folder)))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*launcher, "--nproc-per-node", "2", str(program)]
     subprocess.run(command, check=True, timeout=120)
+    return folder
 
 
 def begin(shard: object) -> tuple[nn.Module, WeightAverage, torch.optim.Optimizer]:
@@ -79,12 +96,11 @@ def go_on(
     return dict(module.named_parameters())
 
 
-def test_a_state_of_spread_weights_is_that_of_whole_ones(tmp_path: Path) -> None:
-    alone, shared = tmp_path / "alone.safetensors", tmp_path / "shared.safetensors"
+def test_a_state_of_spread_weights_is_that_of_whole_ones(tmp_path: Path, spread: Path) -> None:
+    alone, shared = tmp_path / "alone.safetensors", tmp_path / SHARED
+    shutil.copy(spread / SHARED, shared)
     for _ in range(2):  # begun with whole weights, gone on with spread ones, ended with whole ones
         go_on(alone)
-    go_on(shared)
-    spread(tmp_path, f"go_on(Path({str(shared)!r}), shard, write=rank == 0)")
     one, other = go_on(alone), go_on(shared)
     for name, weight in one.items():
         torch.testing.assert_close(weight, other[name])
@@ -92,19 +108,11 @@ def test_a_state_of_spread_weights_is_that_of_whole_ones(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("steps", [1, 0])
 def test_spread_weights_wait_for_no_state_that_only_one_process_has(
-    tmp_path: Path, steps: int
+    spread: Path, steps: int
 ) -> None:
     """Each piece is filled by all processes together: one without a state would not come."""
     for rank in "01":
-        (tmp_path / rank).mkdir()
-    file = tmp_path / "0" / STATE
-    if steps:
-        go_on(file)
-    else:
-        save_checkpoint(file, *begin(lambda module: module), 0)
-    spread(tmp_path, f"take_up(Path({str(tmp_path)!r}) / str(rank), shard)")
-    for rank in "01":
-        told = (tmp_path / rank / "refused.txt").read_text()
+        told = (spread / str(steps) / rank / "refused.txt").read_text()
         assert f"from different steps, none to {steps}: not all of them see the same" in told
 
 

@@ -190,4 +190,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):  # which not every system has
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    app(prog_name="artv")
+    try:
+        app(prog_name="artv")
+    except OSError as error:  # of `--help` and `--version`, which are no command's
+        _report(error, debug=False)
+        sys.exit(exit_code(error))

@@ -26,13 +26,14 @@ from artv_cli.recipe import (
     SETTINGS_OF_A_FILM,
     Recipe,
     is_recipe,
+    is_untouched,
     read_recipe,
     remove_sidecar,
     sidecar_path,
     write_sidecar,
 )
 from artv_cli.scalars import Rate
-from artv_cli.settings import DrawSettings, Settings, merge, sampling
+from artv_cli.settings import Settings, less, merge, sampling
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 
 _FORMATS = ("", ".mp4", ".gif", ".webp", ".png")  # none: a folder
@@ -137,9 +138,9 @@ def _require_ours(output: Output, storyboard: Storyboard, plan: RenderPlan) -> N
     path, remedy = output.path, "Add --yes to overwrite it, or choose another output with -o."
     if output.overwrite:
         return
-    if not (_is_free(path) or _is_ours(path)):
+    if not (_is_free(path) or is_untouched(path)):
         raise UsageError(
-            f"{path} is there already, and it is not known to be a film of artv's.", remedy
+            f"{path} is there already, and it is not known to be as artv wrote it.", remedy
         )
     if not _may_write_recipe(output):
         raise UsageError(
@@ -153,14 +154,6 @@ def _require_ours(output: Output, storyboard: Storyboard, plan: RenderPlan) -> N
 
 def _is_free(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        read_recipe(path)
-    except UsageError:
-        return False
-    return True
 
 
 def _may_write_recipe(output: Output) -> bool:
@@ -231,10 +224,12 @@ def _cues(storyboard: Storyboard) -> list[Cue]:
 
 
 def _complete(storyboard: Storyboard, over: Settings, under: Settings) -> Storyboard:
-    """Return the storyboard with all that was said elsewhere written into it."""
-    draw = _only(over, set(DrawSettings.model_fields))
+    """Return the storyboard with all that was said elsewhere written into it.
+
+    What is `over` everything stands once, for the whole film, and no segment says otherwise.
+    """
     segments = tuple(
-        segment.model_copy(update={"settings": merge(draw, segment.settings)})
+        segment.model_copy(update={"settings": less(segment.settings, over)})
         for segment in storyboard.segments
     )
     film = _only(merge(over, storyboard.settings, under), SETTINGS_OF_A_FILM)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artv_cli.cache.store import FrameStore
-from artv_cli.history import Explanation, PastStory, explain_frame, recall
+from artv_cli.history import Comparison, Explanation, PastStory, recall
 from artv_cli.plan import FramePlan, RenderPlan
 from artv_cli.render import Lack, lacks
 from artv_cli.story import Story
@@ -93,6 +93,8 @@ def forecast(story: Story, store: FrameStore) -> Forecast:
 def outdated_by(plan: RenderPlan, missed: Mapping[str, Lack], key: str) -> str | None:
     """Name what the entry of `key` was made from and what came out otherwise since, if there is."""
     origin = missed[key].origin if key in missed else None
+    if origin is None:
+        return None
     return next((target.name for target in plan.targets if target.key == origin), None)
 
 
@@ -102,7 +104,8 @@ def _segments(
     lacking = [lack.target for lack in missed.values() if lack.target.is_shown]
     absent = Counter(frame.segment for frame in lacking)
     first = {frame.segment: frame for frame in reversed(lacking)}
-    why = {number: _why(story, past, frame.index + 1) for number, frame in first.items()}
+    compared = Comparison(story.plan, past) if past else None
+    why = {number: _why(compared, frame.index + 1) for number, frame in first.items()}
     outdated = {n: outdated_by(story.plan, missed, frame.key) for n, frame in first.items()}
     return tuple(
         SegmentForecast(
@@ -120,8 +123,8 @@ def _segments(
     )
 
 
-def _why(story: Story, past: PastStory | None, frame: int) -> Explanation:
-    return explain_frame(story.plan, past, frame) if past else Explanation(frame, None, ())
+def _why(compared: Comparison | None, frame: int) -> Explanation:
+    return compared.explain(frame) if compared else Explanation(frame, None, ())
 
 
 def _estimate(story: Story, store: FrameStore, lacking: tuple[FramePlan, ...]) -> Estimate:

@@ -105,30 +105,40 @@ def past_stories(root: Path) -> Iterator[PastStory]:
     yield from sorted((story for story in stories if story), key=lambda story: story.name)
 
 
-def explain_frame(plan: RenderPlan, past: PastStory, number: int) -> Explanation:
-    """Say which part of the key of frame `number` (from 1) differs from the last render.
+class Comparison:
+    """A plan beside the last render of its story: says of each frame why its key is another.
 
-    It is compared with the frame that had its place in its segment; where there was none, it is
-    new. A frame may only follow from changed ones: then the first of those that it is made from,
-    and that changed by itself, is the cause.
+    A frame is compared with the one that had its place in its segment; where there was none, it is
+    new.
     """
-    by_key = {frame.key: frame for frame in reversed(plan.frames)}  # the first of equal ones
-    known = frozenset(past.keys)  # a frame that has only moved is what it was
-    places = list(_places(_segments(plan)))
-    then = dict(zip(_places(past.segments), range(len(past.keys)), strict=False))
-    index = number - 1
-    while True:
-        frame = plan.frames[index]
-        was = then.get(places[index])
-        before = None if was is None else past.ingredients[was]
-        changes = () if frame.key in known else _changes(before, frame.ingredients)
-        inherited = _PARENTS if was == index else (*_PARENTS, "seed")  # its noise is its place's
-        own = tuple(change for change in changes if change.part not in inherited)
-        parents = [by_key[key].index for key in frame.parents if key in by_key]
-        changed = [i for i in parents if plan.frames[i].key not in known]
-        if own or not changes or not changed:
-            return Explanation(number, index + 1 if changes else None, own or changes)
-        index = min(changed)
+
+    def __init__(self, plan: RenderPlan, past: PastStory) -> None:
+        self._frames, self._past = plan.frames, past
+        self._by_key = {frame.key: frame for frame in reversed(plan.frames)}  # the first of equals
+        self._known = frozenset(past.keys)  # a frame that has only moved is what it was
+        self._places = list(_places(_segments(plan)))
+        self._then = dict(zip(_places(past.segments), range(len(past.keys)), strict=False))
+
+    def explain(self, number: int) -> Explanation:
+        """Say which part of the key of frame `number` (from 1) differs from the last render.
+
+        It may only follow from changed ones: then the first of those that it is made from, and that
+        changed by itself, is the cause.
+        """
+        index = number - 1
+        while True:
+            frame = self._frames[index]
+            was = self._then.get(self._places[index])
+            before = None if was is None else self._past.ingredients[was]
+            is_known = frame.key in self._known
+            changes = () if is_known else _changes(before, frame.ingredients)
+            inherited = _PARENTS if was == index else (*_PARENTS, "seed")  # its noise: its place's
+            own = tuple(change for change in changes if change.part not in inherited)
+            parents = [self._by_key[key].index for key in frame.parents if key in self._by_key]
+            changed = [i for i in parents if self._frames[i].key not in self._known]
+            if own or not changes or not changed:
+                return Explanation(number, index + 1 if changes else None, own or changes)
+            index = min(changed)
 
 
 def _segments(plan: RenderPlan) -> list[int]:

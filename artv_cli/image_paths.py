@@ -40,12 +40,15 @@ def read_images(storyboard: Storyboard) -> dict[str, InputImage]:
 def seen_from(storyboard: Storyboard, folder: Path) -> Storyboard:
     """Return the storyboard as it must be written to mean the same images from `folder`.
 
-    An image outside `folder` keeps its path: from there, artv would not read it anyway.
+    From there, an image outside `folder` is named but not read: artv does not look outside.
     """
 
     def moved(path: str) -> str:
-        there = os.path.relpath((storyboard.folder / path).resolve(), folder.resolve())
-        return path if Path(there).parts[0] == os.pardir else Path(there).as_posix()
+        there = (storyboard.folder / path).resolve()
+        try:
+            return Path(os.path.relpath(there, folder.resolve())).as_posix()
+        except ValueError:  # on another drive
+            return there.as_posix()
 
     image = storyboard.image and moved(storyboard.image)
     segments = tuple(_with_images(segment, moved) for segment in storyboard.segments)

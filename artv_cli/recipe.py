@@ -6,6 +6,7 @@ Either is enough to render the film again. Both say, for machines, that it is AI
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -29,6 +30,7 @@ DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlg
 _MOST_BYTES = 3 * 2**20  # a storyboard has at most 300 kB; escapes may make it six times longer
 _REMEDY = "Give a film that artv wrote without --no-metadata, or a storyboard."
 
+_FILM = "film"  # the name of its digest in the recipe beside it
 _SAMPLING = tuple(field.name for field in fields(Sampling))
 
 
@@ -77,10 +79,13 @@ class Recipe:
     frames_digest: str = ""
     title: str = ""
 
-    def to_json(self, indent: int | None = None) -> str:
-        """Return the recipe as a JSON object; on one ASCII line unless indented for people."""
+    def to_json(self, indent: int | None = None, **more: str) -> str:
+        """Return the recipe, and more, as a JSON object.
+
+        It is on one ASCII line unless indented for people.
+        """
         marks = {"AI-generated": True, "digitalSourceType": DIGITAL_SOURCE_TYPE}
-        told = {"format": FORMAT, **marks, **asdict(self)}
+        told = {"format": FORMAT, **marks, **asdict(self), **more}
         text = json.dumps(told, indent=indent, ensure_ascii=indent is None)
         return text.encode("utf-8", "backslashreplace").decode()  # a path need not be UTF-8
 
@@ -144,9 +149,14 @@ def home_of(film: Path) -> Path:
 
 
 def write_sidecar(recipe: Recipe, output: Path) -> Path:
-    """Write the recipe beside a finished film and return where; raises StorageError."""
+    """Write the recipe beside a finished film, with the film's digest; return where.
+
+    Raises StorageError.
+    """
     path = sidecar_path(output)
-    write_text(path, recipe.to_json(indent=2) + "\n")
+    with storage_errors(output):
+        film = {_FILM: _digest(output)} if output.is_file() else {}
+    write_text(path, recipe.to_json(indent=2, **film) + "\n")
     return path
 
 
@@ -156,6 +166,29 @@ def remove_sidecar(output: Path) -> None:
     with storage_errors(path):
         if is_recipe(path):
             remove(path, "Remove it: it tells of another film.")
+
+
+def is_untouched(film: Path) -> bool:
+    """Tell whether artv wrote this film and nobody changed it since, so that it may be replaced.
+
+    A film carries its recipe. One beside it that is the same knows the film's digest; another is
+    that of the film before, where artv was killed between film and recipe.
+    """
+    try:
+        if film.is_dir():
+            return bool(read_recipe(film))
+        recipe = Recipe.from_json(_embedded(film))
+        beside = _sidecar_text(sidecar_path(film))
+        if not beside or Recipe.from_json(beside) != recipe:
+            return True
+        return json.loads(beside).get(_FILM) in (None, _digest(film))
+    except (UsageError, ValueError, RecursionError):
+        return False
+
+
+def _digest(film: Path) -> str:
+    with open(film, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_recipe(path: Path) -> bool:

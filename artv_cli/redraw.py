@@ -89,6 +89,7 @@ def _can_be_drawn(store: FrameStore, past: PastStory, key: str, made_of: Mapping
     return (
         past.model is not None
         and made_of.get("role") in ("key", "next")
+        and "dtype" in made_of
         and all(store.path(needed).exists() for needed in keys)
     )
 

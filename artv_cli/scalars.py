@@ -31,6 +31,7 @@ _INTERVAL = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})")
 _CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|min)?")
 _BYTES = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kMGT]?)(i)?B?", re.IGNORECASE)
+_MOST_TEXT = 65_535  # bytes
 _LARGEST_TERM = 1_001_000  # of a rate: where ffmpeg's av_parse_video_rate is still exact
 _SECONDS = {"ms": Fraction(1, 1000), None: Fraction(1), "s": Fraction(1), "min": Fraction(60)}
 
@@ -99,7 +100,10 @@ class Number(Kind):
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """Text that can be shown: not blank, no control characters; outer white space is taken off."""
+    """Text that can be shown: not blank, no control characters; outer white space is taken off.
+
+    As UTF-8 it has at most 65,535 bytes, as a subtitle in an MP4 does.
+    """
 
     schema: ClassVar[Mapping[str, Any]] = {"type": "string", "minLength": 1}
 
@@ -111,6 +115,8 @@ class Text(Kind):
             raise ValueError("is blank; write some text, or take the line out")
         if not all(map(_can_be_shown, text)):
             raise ValueError("holds a character that cannot be shown; take it out")
+        if len(text.encode()) > _MOST_TEXT:
+            raise ValueError(f"is longer than {_MOST_TEXT} bytes; shorten it")
         return text
 
 
@@ -284,8 +290,10 @@ class Bytes(Kind):
     schema: ClassVar[Mapping[str, Any]] = {"type": ["string", "integer"]}
 
     def parse(self, value: object) -> int:
-        text = str(value).strip() if isinstance(value, str | int) else ""
-        if isinstance(value, bool) or not (match := _BYTES.fullmatch(text)):
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        text = value.strip() if isinstance(value, str) else ""
+        if not (match := _BYTES.fullmatch(text)):
             raise ValueError(f"must be a size, such as 500MB, 2GB or 0; not {shown(value)}")
         number, unit, binary = match.groups()
         exponent = " kmgt".index(unit.lower()) if unit else 0

@@ -152,6 +152,14 @@ def merge(*layers: Settings) -> Settings:
     return Settings.model_validate(_nested({name: one.value for name, one in winners.items()}))
 
 
+def less(settings: Settings, over: Settings) -> Settings:
+    """Return what settings say that a stronger layer leaves open, field by field as in `merge`."""
+    decided = dict(_said(over))
+    return Settings.model_validate(
+        _nested({name: value for name, value in _said(settings) if name not in decided})
+    )
+
+
 def explain(layers: Mapping[str, Settings]) -> dict[str, Sourced]:
     """Return each setting that somebody said, with its source; `layers` go from winner to loser.
 

@@ -429,7 +429,8 @@ def test_prune_empties_the_quarantine_then_removes_what_was_used_longest_ago(
         os.utime(store.path(key), (1000 + age, 1000 + age))
     assert store.get(used[0], PARENTS) is not None, "a use makes it the newest"
     (store.root / "quarantine").mkdir()
-    (store.root / "quarantine" / "bad").write_bytes(b"12345")
+    (store.root / "quarantine" / "bad.artv").write_bytes(b"12345")
+    (store.root / "quarantine" / "letter.txt").write_bytes(b"not ours")
     pruned = store.prune(2 * len(packed))
     assert pruned == cache.Pruned(2, 5 + len(packed))
     assert [store.path(key).exists() for key in used] == [True, False, True]

@@ -112,16 +112,16 @@ def test_the_lock_sweeps_what_killed_processes_left_and_nothing_else(
     dead.wait()
     folder = store.path(KEY).parent
     names = {
-        f"a.0.{dead.pid}.{HOST}.tmp": False,
-        f"b.0.{os.getpid()}.{HOST}.tmp": True,
-        "c.0.1.another-machine.example.tmp": True,
-        "d.0.1.old-machine.tmp": False,
+        f"a.00000000.{dead.pid}.{HOST}.tmp": False,
+        f"b.00000000.{os.getpid()}.{HOST}.tmp": True,
+        "c.00000000.1.another-machine.example.tmp": True,
+        "d.00000000.1.old-machine.tmp": False,
         "strange.tmp": True,
     }
     for name in names:
         (folder / name).write_bytes(b"half")
-    (store.root / f"lock.0.{dead.pid}.{HOST}.tmp").write_bytes(b"half")
-    os.utime(folder / "d.0.1.old-machine.tmp", (0, 0))
+    (store.root / f"lock.00000000.{dead.pid}.{HOST}.tmp").write_bytes(b"half")
+    os.utime(folder / "d.00000000.1.old-machine.tmp", (0, 0))
     with store.lock():
         assert {name: (folder / name).exists() for name in names} == names
     assert not list(store.root.glob("*.tmp")) and store.get(KEY, PARENTS) is not None

@@ -278,3 +278,15 @@ def test_an_interruption_while_artv_is_loading_shows_no_traceback(
         env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["story", "--help"]])
+def test_what_is_no_commands_fails_in_a_sentence_too(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "artv_cli", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert ended.returncode == 5
+    assert "no space is left" in ended.stderr and "Traceback" not in ended.stderr

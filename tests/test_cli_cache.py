@@ -73,6 +73,11 @@ def test_cache_ls_of_no_cache_is_empty_and_makes_none(studio: Studio) -> None:
     assert not Path(".artv").exists()
 
 
+def test_a_cache_that_is_not_there_is_not_called_good(studio: Studio) -> None:
+    refused = studio.run("cache", "verify", "--cache", "nowhere")
+    assert refused.exit_code == 2 and "There is no cache at nowhere." in refused.stderr
+
+
 def test_cache_verify_fails_once_when_a_frame_is_damaged(studio: Studio) -> None:
     studio.write()
     studio.json("story", "story.yaml")

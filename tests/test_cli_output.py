@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,60 @@ def test_what_artv_did_not_make_is_overwritten_only_with_yes(studio: Studio) -> 
     assert Path("story.mp4").read_bytes() == b"holidays"
     assert studio.run("story", "story.yaml", "--yes").exit_code == 0
     assert studio.run("story", "story.yaml").exit_code == 0, "its own film needs no --yes"
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
+def test_a_film_changed_by_hand_is_overwritten_only_with_yes(studio: Studio, suffix: str) -> None:
+    studio.write()
+    film = f"story.{suffix}"
+    for _ in range(2):
+        assert studio.run("story", "story.yaml", "-o", film).exit_code == 0
+    changed = Path(film).read_bytes() + b"a soundtrack"
+    Path(film).write_bytes(changed)  # its metadata is what it was
+    refused = studio.run("story", "story.yaml", "-o", film)
+    assert refused.exit_code == 2 and "--yes" in refused.stderr
+    assert Path(film).read_bytes() == changed
+    assert studio.run("story", "story.yaml", "-o", film, "--yes").exit_code == 0
+
+
+def test_another_film_in_the_place_of_artvs_is_not_taken_for_it(studio: Studio) -> None:
+    """The recipe beside it tells of the film that was there."""
+    studio.write()
+    studio.run("story", "story.yaml", "--no-metadata", "-o", "mine.mp4")
+    studio.run("story", "story.yaml")
+    shutil.copy("mine.mp4", "story.mp4")
+    assert studio.run("story", "story.yaml").exit_code == 2
+    assert Path("story.mp4").read_bytes() == Path("mine.mp4").read_bytes()
+
+
+def test_the_same_command_goes_on_where_the_new_recipe_could_not_be_written(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.write()
+    studio.run("story", "story.yaml")
+    again = ("story", "story.yaml", "--seed", "5")
+    with monkeypatch.context() as stopped:
+        stopped.setattr(export, "write_sidecar", interrupted)
+        assert studio.run(*again).exit_code == 130
+    assert studio.run(*again).exit_code == 0
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("output", [".", "..", "../frames"])
+def test_the_folder_that_one_is_in_is_not_replaced(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    studio.write()
+    here = studio.folder / "frames" / "inner"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here.parent if output == "." else here)
+    inside = "../story.yaml" if output == "." else "../../story.yaml"
+    refused = studio.run("story", inside, "-o", "../../frames" if "frames" in output else output)
+    assert refused.exit_code == 2 and "the folder that you are in" in refused.stderr
+    assert here.is_dir() and studio.loaded == 0
 
 
 @pytest.mark.parametrize("name", ["story.mp4", "story.mp4.json", "story.srt"])
@@ -56,6 +111,16 @@ def test_a_folder_of_pictures_that_artv_did_not_make_is_kept(studio: Studio) -> 
     assert studio.run("story", "story.yaml", "-o", "frames").exit_code == 0, "frames carry it, too"
     Path("frames/holidays.jpg").write_bytes(b"")
     assert studio.run("story", "story.yaml", "-o", "frames").exit_code == 2
+
+
+def test_a_film_of_many_segments_can_be_made_again_from_itself_whatever_flags_said(
+    studio: Studio,
+) -> None:
+    studio.write("segments:\n" + "- {prompt: a cat, frames: 1, steps: 9}\n" * 1300)
+    flags = ("--steps", "3", "--seed", "4", "--guidance", "text=2,anchor=1")
+    first = studio.json("story", "story.yaml", "-o", "film.gif", *flags)
+    again = studio.json("story", "film.gif", "-o", "again.gif")
+    assert (first["rendered"], again["rendered"]) == (1300, 0)
 
 
 def test_no_metadata_leaves_no_recipe(studio: Studio) -> None:

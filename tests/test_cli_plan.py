@@ -281,6 +281,12 @@ def test_init_writes_a_storyboard_that_renders_as_it_is(studio: Studio) -> None:
     assert studio.json("story", "story.yaml")["frames"] == 48
 
 
+@pytest.mark.parametrize("name", ["stories", "stories/"])
+def test_init_writes_into_a_folder_by_the_usual_name(studio: Studio, name: str) -> None:
+    (studio.folder / "stories").mkdir()
+    assert studio.run("init", name).stdout == "stories/story.yaml\n"
+
+
 def test_init_never_overwrites_unasked(studio: Studio) -> None:
     studio.write("mine", "moon.yaml")
     refused = studio.run("init", "moon")

@@ -47,6 +47,7 @@ def test_a_rate_is_a_number_and_no_division_by_zero(value: object) -> None:
     ("kind", "value", "read"),
     [
         (Bytes(), "1.5KiB", 1536), (Bytes(), "2 GB", 2 * 10**9), (Bytes(), 7, 7),
+        (Bytes(), 10**21, 10**21),
         (Duration(), "1:00:02.5", Fraction(7205, 2)), (Duration(), "0:59", Fraction(59)),
         (Duration(), "1500ms", Fraction(3, 2)), (Rate(), 29.97, Fraction(2997, 100)),
         (Switch(), " Off ", False), (Switch(), True, True),

@@ -265,7 +265,7 @@ class FrameStore:
         render or read, StorageError where no lock can tell whether they do.
         """
         with self.lock(), self._lock.empty():
-            freed = [_remove(path) for path in self.root.glob("quarantine/*") if path.is_file()]
+            freed = [_remove(path) for path in self.root.glob("quarantine/*.artv")]
             kept = sorted(self.entries(), key=lambda stored: (rank(stored), stored.path))
             size = sum(stored.size for stored in kept)
             for stored in kept:

@@ -77,6 +77,8 @@ def verify(
     """
     settings, listener = _settings(cache), Talk(quiet=talk.quiet)
     store = _store(settings, listener)
+    if not store.root.is_dir():
+        raise UsageError(f"There is no cache at {store.root}.", "Name its folder with --cache.")
     found = store.verify()
     told: dict[str, Any] = {"cache": str(store.root), **vars(found)}
     if not talk.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from artv_cli.console import (
 from artv_cli.errors import UsageError
 from artv_cli.files.output import write_text
 from artv_cli.forecast import Forecast, SegmentForecast, forecast, outdated_by
-from artv_cli.history import NEW_FRAME, Change, Explanation, explain_frame, recall
+from artv_cli.history import NEW_FRAME, Change, Comparison, Explanation, recall
 from artv_cli.render import lacks
 from artv_cli.starter import STARTER
 from artv_cli.story import Story, open_store, open_story
@@ -104,7 +105,11 @@ def init(
     artv init
     artv init moon.yaml
     """
-    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else Path(f"{name}.yaml")
+    path = Path(name)
+    if os.path.isdir(name) or name.endswith(os.sep):
+        path = path / "story.yaml"
+    elif path.suffix not in (".yaml", ".yml"):
+        path = Path(f"{name}.yaml")
     if path.exists() and not yes:
         raise UsageError(f"{path} is there already.", "Add --yes to overwrite it.")
     write_text(path, STARTER)
@@ -182,7 +187,7 @@ def _explanation(story: Story, number: int) -> Explanation | None:
             f"--explain {number}: there is no such frame.", f"Name one from 1 to {count}."
         )
     past = recall(story.request.cache, story.request.storyboard)
-    return None if past is None else explain_frame(story.plan, past, number)
+    return None if past is None else Comparison(story.plan, past).explain(number)
 
 
 def _explained(why: Explanation | None, number: int, cache: Path, here: _Stored) -> str:

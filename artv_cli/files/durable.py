@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import socket
 import time
@@ -15,6 +16,7 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DENIED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 HOST = socket.gethostname()
 _DAY = 86_400  # seconds
+_TOKEN = re.compile("[0-9a-f]{8}")
 
 
 def commit(path: Path, data: bytes) -> None:
@@ -99,8 +101,11 @@ def is_abandoned(path: Path, process: int | None) -> bool:
 
 
 def _is_dead(temporary: Path) -> bool:
-    """Tell whether nobody writes a temporary file any more, by the process that its name gives."""
+    """Tell whether nobody writes a temporary file any more, by the process that its name gives.
+
+    A name that `temporary_for` does not give is somebody else's file.
+    """
     match temporary.name.removesuffix(".tmp").split(".", 3):
-        case [_, _, process, host] if host == HOST and process.isdecimal():
-            return is_abandoned(temporary, int(process))
-    return is_abandoned(temporary, None)
+        case [_, token, process, host] if _TOKEN.fullmatch(token) and process.isdecimal():
+            return is_abandoned(temporary, int(process) if host == HOST else None)
+    return False

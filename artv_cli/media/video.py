@@ -18,7 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from artv_cli.errors import EncodeError, UsageError
-from artv_cli.files.output import is_work_of, replacing, storage_errors
+from artv_cli.files.output import is_work_of, real_path, replacing, storage_errors
 from artv_cli.latents import Pixels
 from artv_cli.media import ffmpeg
 from artv_cli.media.animation import write_gif, write_webp
@@ -142,6 +142,12 @@ def _refuse_foreign(path: Path) -> None:
                 "Choose another output.",
             )
         return
+    here, ours = Path.cwd(), real_path(path)
+    if ours == here or ours in here.parents:
+        raise UsageError(
+            f"{path} is the folder that you are in, or holds it: it cannot be replaced.",
+            "Choose another output, or go to another folder.",
+        )
     if foreign := [entry.name for entry in path.iterdir() if not _is_ours(entry)]:
         raise UsageError(
             f"{path} holds more than frames of artv ({min(foreign)}), so it is not replaced.",

@@ -188,7 +188,8 @@ class Ablations:
             **reports[0].facts,
             "start": f"{self.start.path.parent.name}, fingerprint {self.start.fingerprint[:16]}",
             "training of each": f"{self.samples} examples, {RECIPE.batch_size} a step, learning"
-            f" rate {RECIPE.learning_rate:g}, the last {RECIPE.decay_share:.0%} of them falling",
+            f" rate up to {RECIPE.learning_rate:g}, rising for {RECIPE.warmup} steps, falling for"
+            f" the last {RECIPE.decay_share:.0%}",
         }
         return Report("What each idea is worth", [*variants, *reports[0].variants[1:]], facts)
 

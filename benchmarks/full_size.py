@@ -1,7 +1,7 @@
 """The networks at the paper's size, with random weights, on any device.
 
-Nothing here trains or loads: times, memory and counts do not depend on what a network knows. No
-weight is left at zero, though, since a chip is faster on zeros.
+Nothing here trains or loads: times, memory and counts do not depend on what a network knows. What
+is timed drawing has no weight at zero, though, since a chip is faster on zeros.
 
 Legend: b frames in a batch, c latent channels, h w latent size, n text tokens, d text width.
 """

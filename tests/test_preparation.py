@@ -403,6 +403,29 @@ def test_begun_work_does_not_go_on_with_other_videos_of_the_same_names(
     assert run(folder, tmp_path / "out")["unreadable"] == 1
 
 
+@pytest.mark.parametrize("meddle", ["added", "removed"])
+def test_videos_that_come_or_go_during_the_work_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meddle: str
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "c.mp4"):
+        (folder / name).write_bytes(b"something")
+    begin = records.Records.open
+
+    def change(*arguments: Any) -> None:
+        begin(*arguments)
+        if meddle == "added":
+            (folder / "b.mp4").write_bytes(b"something else")
+        else:
+            (folder / "c.mp4").unlink()
+
+    monkeypatch.setattr(records.Records, "open", change)
+    with pytest.raises(UsageError, match="another order: videos was 2, and is [13] now"):
+        run(folder, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.tar"))
+
+
 def test_begun_work_does_not_go_on_in_another_manner(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -395,13 +395,15 @@ def test_the_base_is_never_written_over(studio: Path, finished: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("batch_size", "4"), ("seed", "1"), ("loss_of", "velocity"), ("lora", "{rank: 2}"),
-     ("static_noise", "reference_minus_input"), ("data", "[clips, clips]")],
+     ("static_noise", "reference_minus_input"), ("data", "[clips, clips]"),
+     ("validation", "{share: 0.2}")],
 )  # fmt: skip
 def test_a_state_is_not_gone_on_with_by_another_recipe(
     studio: Path, finished: Path, name: str, value: str
 ) -> None:
     recipe = variant(studio, "changed.yaml", **{name: value})
-    assert f"it began with another {name}" in run(studio, "whole", recipe=recipe, code=2).stderr
+    said = "share of validation" if name == "validation" else name
+    assert f"it began with another {said}" in run(studio, "whole", recipe=recipe, code=2).stderr
 
 
 def test_a_state_is_not_gone_on_with_by_other_clips_of_the_same_names(
@@ -465,8 +467,10 @@ def test_two_runs_in_one_folder_are_told_apart(studio: Path) -> None:
         ({"size": "36x36"}, "multiples of 8"),
         ({"batch_size": "5", "pass_size": "2"}, "in passes of 2"),
         ({"validation": "{share: 1}"}, "every clip is held out"),
-        ({"lora": "{targets: [nothing]}"}, "lora cannot stand beside nothing"),
-        ({"lora": "{whole: [nothing]}"}, "nothing in the model is called nothing"),
+        ({"lora": "{targets: [norm1]}"}, "lora cannot stand beside norm1"),
+        ({"lora": "{targets: [to_q, to_kk]}"}, "nothing in the model is called to_kk"),
+        ({"lora": "{whole: [mask, anchr]}"}, "nothing in the model is called anchr"),
+        ({"max_grad_norm": "0"}, "'max_grad_norm' must be a number from 1e-06"),
         ({"data": "nowhere"}, "nowhere holds no shards"),
     ],
 )
@@ -524,6 +528,28 @@ def test_where_no_step_is_left_the_model_needs_no_room_for_another_state(
         run(studio, "tight", *arguments)
         assert find_model(str(studio / "tight" / "model")).fingerprint
         assert state.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_new_training_of_no_minutes_leaves_nothing_that_binds_the_folder(studio: Path) -> None:
+    run(studio, "none-yet", "--minutes", "0")
+    assert {path.name for path in (studio / "none-yet").iterdir()} <= {".lock"}
+
+
+def test_what_cannot_be_written_beside_a_state_costs_no_step(studio: Path) -> None:
+    (studio / "blocked").mkdir()
+    (studio / "blocked" / "samples").write_text("no folder of sheets")
+    run(studio, "blocked", code=5)
+    with safe_open(studio / "blocked" / "state.safetensors", "pt") as state:
+        assert state.metadata()["step"] == "3"
+
+
+def test_a_refused_start_leaves_nothing_in_the_folder_of_another(studio: Path) -> None:
+    recipe = variant(studio, "board.yaml", tensorboard="on")
+    (studio / "busy").mkdir()
+    with alone(studio / "busy"):
+        before = sorted((studio / "busy").iterdir())
+        run(studio, "busy", recipe=recipe, code=4)
+        assert sorted((studio / "busy").iterdir()) == before
 
 
 def test_a_loss_that_is_no_number_is_one_sentence_and_the_last_state_stays(studio: Path) -> None:

@@ -65,8 +65,9 @@ def test_folders_come_in_the_order_of_whole_names_however_they_are_nested(tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "c").symlink_to(tmp_path / "b")
-    told = [source.name for source in list_sources([tmp_path])]
-    assert told == sorted(set(names) - {"b/.h/a.mp4"})
+    *told, link = list_sources([tmp_path])
+    assert [source.name for source in told] == sorted(set(names) - {"b/.h/a.mp4"})
+    assert (link.name, link.trouble) == ("c", "it is a link to a folder: name that folder")
 
 
 def test_of_many_folders_one_is_in_memory(tmp_path: Path) -> None:
@@ -122,6 +123,16 @@ def test_a_list_in_the_manner_of_webvid(tmp_path: Path) -> None:
     ]
 
 
+def test_one_bad_row_of_a_list_keeps_no_other_from_being_read(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    long = b"y" * 200_000
+    (tmp_path / "list.csv").write_bytes(
+        b"path,caption\na.mp4,caf\xe9\na.mp4," + long + b"\na.mp4,a cat\n"
+    )
+    told = [caption for _, caption in found(tmp_path / "list.csv")]
+    assert told == ["(its caption is no Unicode text)", long.decode(), "a cat"]
+
+
 def test_a_list_of_paths_starts_from_its_own_folder(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     (tmp_path / "list.csv").write_text("\ufeffcaption,path\na cat,a.mp4\n", encoding="utf-8")
@@ -150,8 +161,7 @@ def test_a_list_reaches_no_file_outside_the_folder_of_videos(tmp_path: Path) -> 
         (b"url,caption\nx,y\n", "its first line names none of the columns path, file"),
         (b"path,title\nx,y\n", "none of the columns caption, text, name, but path, title"),
         (b"", "but nothing"),
-        (b"path,caption\nx,\xff\n", "cannot be read"),
-        (b'path,caption\nx,"' + b"y" * 200_000 + b'"\n', "cannot be read: field larger"),
+        (b'path,caption\nx,y\nx,"' + b"y" * 2_000_000 + b'"\n', "behind line 2: field larger"),
     ],
 )
 def test_a_list_that_cannot_be_one_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:

@@ -215,7 +215,7 @@ def test_the_message_begins_with_name_line_and_column() -> None:
         ("{prompt: a, frames: 60000}, {prompt: a, frames: 60000}", "1:60: the film grows beyond"),
         ("{prompt: a, frames: 1e3}", "1:32: 'frames' must be a whole number from 1 to "),
         ("{prompt: '', frames: 1}", "1:21: 'prompt' is blank; write some text"),
-        (f"{{prompt: a, frames: 1, narration: {'a' * 65_536}}}", "1:46: 'narration' is longer than 65535"),
+        (f"{{prompt: a, frames: 1, narration: {'a' * 65_536}}}", "1:46: 'narration' is longer"),
         ('{prompt: "\\0", frames: 1}', "1:21: 'prompt' holds a character that cannot be shown"),
         ('{prompt: "\\uD800", frames: 1}', "1:21: 'prompt' holds a character that cannot be shown"),
         ("{prompt: a, frames: 1, anchor: [1]}", "1:43: 'anchor' must be previous, first, key, "),

@@ -118,7 +118,7 @@ def find_base(
     sentence, for what is missing, damaged or of another family;
     UsageError for an option that is needed, or means nothing here.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     is_file, is_folder = os.path.isfile(path), os.path.isdir(path)
     for option, value, kind, is_meant in (
         ("revision", revision, "hub id", not is_file and not is_folder),
@@ -195,7 +195,7 @@ def _file(name: str, path: Path, prediction: str | None, tokenizer: str) -> Base
 
 def _vocabulary(tokenizer: str) -> Path:
     """Return the folder of a tokenizer that is called so."""
-    folder = Path(tokenizer).expanduser()
+    folder = Path(os.path.expanduser(tokenizer))
     if not folder.is_dir():
         if not is_hub_id(tokenizer):
             raise ModelError(f"there is no tokenizer {tokenizer!r}", _VOCABULARIES)

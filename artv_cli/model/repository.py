@@ -128,7 +128,7 @@ def require_weights(
     pickles = [other for other in others if other.endswith(PICKLES)]
     if variants:
         of_which = variants[0].split(".")[1].partition("-")[0]  # a shard: fp16-00001-of-00002
-        hint = f"There is {variants[0]}: say {setting} {of_which}."
+        hint = f"There is {variants[0]}: say {setting} {of_which}, or take that out of its name."
     elif pickles:
         hint = f"{pickles[0]} may be a pickle, which artv never opens: convert it to safetensors."
     else:

@@ -91,18 +91,16 @@ def _identity(order: Order, model: ModelFolder | None) -> dict[str, Any]:
 
     Videos by their names, sizes and dates: reading them all would take as long as the work.
     """
-    digest, videos = hashlib.sha256(), 0
+    listing = _Listing()
     for source in order.sources():
-        videos += 1
-        listed = [source.name, source.span, source.caption, source.stamps()]
-        digest.update(json.dumps(listed).encode())
-    if not videos:
+        listing.add(source)
+    if not listing.videos:
         places = ", ".join(map(str, order.places))
         raise UsageError(f"There are no videos in {places:.200}.", "Name other folders or files.")
     return {
         "clips": {"epoch": EPOCH, "fps": FPS, "crf": CRF, "fewest": FEWEST},
-        "videos": videos,
-        "list": digest.hexdigest(),
+        "videos": listing.videos,
+        "list": listing.digest.hexdigest(),
         "size": order.size,
         "max_seconds": order.max_seconds,
         "motion": list(order.motion),
@@ -111,6 +109,18 @@ def _identity(order: Order, model: ModelFolder | None) -> dict[str, Any]:
         "latents": model and _latents_of(model),
         "shard_samples": order.shard_samples,
     }
+
+
+class _Listing:
+    """How many videos were listed, and what they are."""
+
+    def __init__(self) -> None:
+        self.videos, self.digest = 0, hashlib.sha256()
+
+    def add(self, source: Source) -> None:
+        self.videos += 1
+        listed = [source.name, source.span, source.caption, source.stamps()]
+        self.digest.update(json.dumps(listed).encode())
 
 
 def _latents_of(model: ModelFolder) -> dict[str, Any]:
@@ -179,7 +189,7 @@ class _Work:
         maker = ClipMaker(self._records, self._cutting, self._scorer())
         jobs = (
             partial(maker.make, index, source)
-            for index, source in enumerate(self._order.sources())
+            for index, source in enumerate(self._sources())
             if not self._records.is_done(index)
         )
         ticker = _Ticker(self._say)
@@ -189,6 +199,16 @@ class _Work:
             clips += sum(clip.is_moving for clip in record.clips)
             unusable += bool(record.trouble)
             ticker.tell(f"{number} of {self._count} videos, {clips} clips, {unusable} unreadable")
+
+    def _sources(self) -> Iterator[Source]:
+        """Yield the videos again; UsageError where they are others than at the beginning."""
+        listing = _Listing()
+        for source in self._order.sources():
+            listing.add(source)
+            if listing.videos <= self._count:
+                yield source
+        told = {"videos": listing.videos, "list": listing.digest.hexdigest()}
+        require_same(self._identity, self._identity | told, self._order.out)
 
     def _scorer(self) -> Scorer | None:
         if self._order.clip_model is None:

@@ -114,6 +114,8 @@ def _in_folder(folder: Path, above: str = "") -> Iterator[Source]:
             yield from _in_tar(path, above + name)
         elif path.suffix.lower() in SUFFIXES:
             yield Source(above + name, path)
+        elif path.is_dir():
+            yield Source(above + name, path, trouble="it is a link to a folder: name that folder")
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -151,16 +153,21 @@ def _caption(texts: Mapping[str, bytes]) -> str:
 
 
 def _in_csv(path: Path, videos: Path) -> Iterator[Source]:
+    csv.field_size_limit(_LONGEST_TEXT)  # beyond, it is no list of captions
+    line = 1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        # A caption that is no UTF-8 is its row's trouble, and keeps no other from being read.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = csv.DictReader(file)
             columns = list(rows.fieldnames or ())
             place = _column(columns, PATH_COLUMNS, path)
             text = _column(columns, CAPTION_COLUMNS, path)
             for row in rows:
-                yield _row(row, place, text, videos, rows.line_num)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "Write it as a UTF-8 CSV.") from None
+                line = rows.line_num
+                yield _row(row, place, text, videos, line)
+    except (OSError, csv.Error) as error:
+        told = f"{path} cannot be read behind line {line}: {error}."
+        raise UsageError(told, "Correct it there, or leave the row out.") from None
 
 
 def _column(columns: Sequence[str], known: Sequence[str], path: Path) -> str:

@@ -110,13 +110,12 @@ class Trainer:
         with Interruption() as interruption:
             try:
                 self._take_steps(seconds, report, after_step, interruption)
-            except StorageError:  # nor would there be room for a state
-                raise
             except (ArtvError, OSError):
                 if self.world == 1:  # of several, the others wait elsewhere
-                    self._save_good()
+                    with contextlib.suppress(StorageError):  # there may be no room for it either
+                        self._save_good()
                 raise
-            if self._kept != self.step:
+            if self.step and self._kept != self.step:
                 self.save()
         interruption.end(self.step, self._state, self.device)
 

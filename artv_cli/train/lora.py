@@ -35,12 +35,9 @@ def add_adapter(networks: ArtV, form: LoraForm, seed: int = 0) -> PeftModel:
             f"lora needs a library that is missing: {error}",
             'Install it: `pip install "artv[train]"`.',
         ) from None
+    _require_names("whole", form.whole, "[mask, adapter, anchor]", networks)
+    _require_names("targets", form.targets, "[to_q, to_k, to_v, to_out.0]", networks)
     whole = [module for name, module in networks.named_modules() if _ends(name, form.whole)]
-    if form.whole and not whole:
-        raise UsageError(
-            f"nothing in the model is called {' or '.join(form.whole)}",
-            "Correct `lora: whole`, such as [mask, adapter, anchor].",
-        )
     inside = "|".join(map(re.escape, form.whole))
     config = LoraConfig(
         r=form.rank,
@@ -61,6 +58,16 @@ def add_adapter(networks: ArtV, form: LoraForm, seed: int = 0) -> PeftModel:
     for module in whole:
         module.float().requires_grad_(True)
     return adapted
+
+
+def _require_names(key: str, wanted: tuple[str, ...], example: str, networks: ArtV) -> None:
+    names = [name for name, _ in networks.named_modules()]
+    for one in wanted:
+        if not any(_ends(name, (one,)) for name in names):
+            raise UsageError(
+                f"nothing in the model is called {one}",
+                f"Correct `lora: {key}`, such as {example}.",
+            )
 
 
 def save_adapter(adapted: PeftModel, folder: Path) -> None:

@@ -28,6 +28,7 @@ def origin_of(
     told = recipe.model_dump(include=set(LASTING))
     return {
         "model": base.fingerprint,
+        "share of validation": recipe.validation.share,
         "data": _digest(samples),
         "size": size,
         "static_noise": static_noise,

@@ -84,7 +84,7 @@ class Session:
         self.base = find_model(recipe.model, folder=recipe.folder)
         require_own(out, self.base.path)
         self.size = _size(recipe, self.base)
-        found = find_samples([recipe.folder / folder for folder in recipe.data])
+        found = find_samples([recipe.folder / os.path.expanduser(one) for one in recipe.data])
         train, held_out = split(found, recipe.validation.share)
         if not train:
             share = recipe.validation.share
@@ -97,6 +97,8 @@ class Session:
             require_gathered(self.accelerator, recipe.ema_on)
             if self.accelerator.is_main_process:
                 stack.enter_context(alone(out))
+            with storage_errors(out):
+                self.accelerator.init_trackers("tensorboard")
             self._prepare(train, held_out, samples)
             self._held = stack.pop_all()
 
@@ -173,9 +175,7 @@ class Session:
             return accelerator_for(device)
         with storage_errors(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
-            accelerator = accelerator_for(device, log_with="tensorboard", project_dir=self.out)
-            accelerator.init_trackers("tensorboard")
-        return accelerator
+            return accelerator_for(device, log_with="tensorboard", project_dir=self.out)
 
     def _load(self) -> Model:
         """Return the model with what is trained trainable, everything else frozen."""
@@ -211,10 +211,10 @@ class Session:
 
     def _draw(self) -> None:
         clips = self.held_out if self.held_out.samples else self.clips
-        sampling, learner = self.base.preferences.sampling, self.trainer.learner
+        liked, learner = self.base.preferences, self.trainer.learner
         try:
             with self.trainer.average.in_place_of(learner):
-                sheet = draw_sheet(self._model, sampling, self.size, clips, self.recipe.sheets)
+                sheet = draw_sheet(self._model, liked, self.size, clips, self.recipe.sheets)
         except (RenderError, torch.OutOfMemoryError) as error:  # the next run would meet it again
             reason = f"{first_line(error)[:300]}; the training goes on"
             self._say(f"no sheet of step {self.trainer.step} could be drawn: {reason}")

@@ -12,8 +12,8 @@ from artv_cli.artv_engine import ArtvEngine
 from artv_cli.engine import FrameRequest
 from artv_cli.latents import Latents, Pixels
 from artv_cli.media.stills import contact_sheet
+from artv_cli.model.folder import Preferences
 from artv_cli.model.weights import Model
-from artv_cli.settings import Sampling
 from artv_cli.train.examples import UnreadableClip
 from artv_cli.train.training_recipe import SheetsForm
 from artv_cli.train.video_clips import VideoClips
@@ -22,15 +22,16 @@ SEED = 0  # one and the same noise on every sheet, so that two of them compare
 
 
 def draw_sheet(
-    model: Model, sampling: Sampling, size: tuple[int, int], clips: VideoClips, form: SheetsForm
+    model: Model, liked: Preferences, size: tuple[int, int], clips: VideoClips, form: SheetsForm
 ) -> Pixels | None:
     """Return a sheet (h, w, 3), or None where there is nothing to show.
 
     Each clip gives two rows, its own frames and the model's, which go on from its first one; each
-    prompt gives one, from words alone. `sampling`: as the model likes it, but for the steps.
+    prompt gives one, from words alone. All is drawn as the model likes it, but for the steps.
     """
     engine = ArtvEngine(model, "", device=str(next(model.networks.parameters()).device))
-    request = FrameRequest("", SEED, size, replace(sampling, steps=form.steps))
+    request = FrameRequest("", SEED, size, replace(liked.sampling, steps=form.steps))
+    of_keys = replace(liked.key_sampling, steps=form.steps)
     rows: list[Pixels] = []
     for clip in range(min(form.clips, len(clips))):
         length = min(form.frames, clips.length(clip))
@@ -45,7 +46,8 @@ def draw_sheet(
                           form.frames)]  # fmt: skip
     for prompt in form.prompts:
         asked = replace(request, prompt=prompt)
-        rows += [*_continue(engine, asked, engine.key_frame(asked), form.frames)]
+        key = engine.key_frame(replace(asked, sampling=of_keys))
+        rows += [*_continue(engine, asked, key, form.frames)]
     return contact_sheet(rows, form.frames) if rows else None
 
 

@@ -141,7 +141,7 @@ class StorybookSession:
         """Take a model's autoencoder as it is: its networks know no other latents."""
         if self.accelerator.is_main_process and not self._is_vae_there():
             with replacing(self.out / VAE) as folder:
-                load_model(base).vae.save_pretrained(folder)
+                vae.save_vae(load_model(base).vae, folder)
         self.accelerator.wait_for_everyone()
 
     def _is_vae_there(self) -> bool:

@@ -108,7 +108,7 @@ class TrainingRecipe(Frozen):
     warmup: _Steps = Field(default=0, description="Steps in which the rate rises.")
     decay_share: _Share = Field(default=0.0, description="The last part, in which it falls.")
     weight_decay: _Share = Field(default=0.01, description="Of AdamW.")
-    max_grad_norm: Annotated[float, Number(0, 1e9)] = Field(default=1.0, description="Clipping.")
+    max_grad_norm: Annotated[float, Number(1e-6, 1e9)] = Field(default=1.0, description="Clipping.")
     ema_decay: Annotated[float, Number(0, 1)] = Field(default=0.9999, description="Of the average.")
     ema_on: Annotated[Place, Choice(get_args(Place))] = Field(
         default="device", description="Where the averages lie: device, or cpu to spare the card."

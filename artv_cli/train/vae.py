@@ -26,9 +26,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from safetensors import SafetensorError
 from torch import Tensor
 
+from artv_cli.files.output import storage_errors
 from artv_cli.machine import autocast
+from artv_cli.model.weights import system_error
 from artv_cli.storybook.script import Split
 from artv_cli.storybook.world import sample_clip
 from artv_cli.train.budget import Budget
@@ -261,12 +264,21 @@ def _take_steps(
     return True
 
 
+def save_vae(vae: AutoencoderKL, folder: Path) -> None:
+    """Write an autoencoder as diffusers does; raises StorageError."""
+    with storage_errors(folder):
+        try:
+            vae.save_pretrained(folder)
+        except SafetensorError as error:
+            raise system_error(error) from error
+
+
 def _publish(training: VaeTraining, out: Path, report: Report) -> None:
     training.save(out / STATE)
     vae, recipe = training.averaged(), training.recipe
     batches = max(1, LOOKED_AT // recipe.clips)
     if not training.decoder_only:
         calibrate(vae, recipe, batches)
-    vae.save_pretrained(out)
+    save_vae(vae, out)
     whole, region = evaluate(vae, recipe, batches)
     report(f"step {training.step}: {whole:.2f} dB, the character's region {region:.2f} dB")

@@ -53,18 +53,20 @@ class Output:
     overwrite: bool = False
 
 
-def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan) -> None:
+def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan, cache: Path) -> None:
     """Raise where the film cannot be written, before the first second of work.
 
-    UsageError for a format or rate that cannot be, and for a film, its recipe, subtitles or masks
-    that artv did not make; StorageError for a folder that cannot be written.
+    UsageError for a format or rate that cannot be, for a film, its recipe, subtitles or masks that
+    artv did not make, and for masks that would take the place of one of those or of the `cache`;
+    StorageError for a folder that cannot be written.
     """
     with storage_errors(output.path):
         video.check_output(output.path, plan.fps)
         _require_ours(output, storyboard, plan)
     require_place(output.path, "Choose another output with -o.")
     if output.masks is not None:
-        check_masks(output.masks, output.path)
+        film = output.path
+        check_masks(output.masks, film, sidecar_path(film), _srt_path(film), cache)
 
 
 def write_film(

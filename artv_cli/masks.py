@@ -139,17 +139,20 @@ class MaskAlbum:
         Image.fromarray(contact_sheet(tiles, columns)).save(path, pnginfo=info)
 
 
-def check_masks(folder: Path, film: Path) -> None:
-    """Raise where masks cannot be written beside this film, before the first second of work.
+def check_masks(folder: Path, *others: Path) -> None:
+    """Raise where masks cannot be written beside the `others`, before the first second of work.
 
-    UsageError for a file, for a folder that holds anything else, and for one that the film stands
-    in or that stands in the film's; StorageError for one that cannot be written.
+    UsageError for a file, for a folder that holds anything else, and for one that another stands in
+    or that stands in another; StorageError for one that cannot be written.
     """
     with storage_errors(folder):
         _refuse_foreign(folder)
-        ours, its = real_path(folder), real_path(film)
-    if ours == its or ours in its.parents or its in ours.parents:
-        raise UsageError(f"{film} and the masks in {folder} would be in each other's way.", _REMEDY)
+        ours = real_path(folder)
+        for other in others:
+            its = real_path(other)
+            if ours == its or ours in its.parents or its in ours.parents:
+                told = f"{other} and the masks in {folder} would be in each other's way."
+                raise UsageError(told, _REMEDY)
     require_place(folder, _REMEDY)
 
 

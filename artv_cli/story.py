@@ -164,7 +164,7 @@ def render_story(request: StoryRequest, output: Output, observer: Observer) -> S
     """
     started = time.perf_counter()
     story = open_story(request, observer)
-    check_output(output, request.storyboard, story.plan)
+    check_output(output, request.storyboard, story.plan, request.cache)
     store = open_store(request, observer, renders=True)
     masks = None if output.masks is None else MaskAlbum(story.plan, output.masks)
     with store.lock():
@@ -187,7 +187,7 @@ def export_story(request: StoryRequest, output: Output, observer: Observer) -> S
     """
     started = time.perf_counter()
     story = open_story(request, observer)
-    check_output(output, request.storyboard, story.plan)
+    check_output(output, request.storyboard, story.plan, request.cache)
     store = open_store(request, observer)
     with store.reading():
         lacking = missing(story.plan, store)

@@ -247,7 +247,16 @@ def test_a_folder_of_masks_with_somebody_elses_sheet_is_refused(studio: Studio) 
 
 @pytest.mark.parametrize(
     ("film", "masks"),
-    [("new", "new"), ("new/film.gif", "new"), ("new", "new/masks"), ("film.gif", ".")],
+    [
+        ("new", "new"),
+        ("new/film.gif", "new"),
+        ("new", "new/masks"),
+        ("film.gif", "."),
+        ("film.gif", ".artv"),
+        ("film.gif", ".artv/masks"),
+        ("film.gif", "film.gif.json"),
+        ("film.gif", "film.srt"),
+    ],
 )
 def test_film_and_masks_keep_out_of_each_others_way(
     studio: Studio, tmp_path: Path, film: str, masks: str

@@ -543,6 +543,14 @@ def test_what_cannot_be_written_beside_a_state_costs_no_step(studio: Path) -> No
         assert state.metadata()["step"] == "3"
 
 
+def test_a_missing_ffmpeg_is_not_taken_for_damaged_clips(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
+    result = run(studio, "no-ffmpeg", code=1)
+    assert "ffmpeg" in result.stderr and not (studio / "no-ffmpeg").exists()
+
+
 def test_a_refused_start_leaves_nothing_in_the_folder_of_another(studio: Path) -> None:
     recipe = variant(studio, "board.yaml", tensorboard="on")
     (studio / "busy").mkdir()

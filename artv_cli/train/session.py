@@ -23,6 +23,7 @@ from torch import Tensor
 from artv_cli.errors import Interrupted, RenderError, UsageError
 from artv_cli.files.output import replacing, storage_errors
 from artv_cli.machine import free_memory, has_fast_bfloat16, memory_told
+from artv_cli.media import ffmpeg
 from artv_cli.model.folder import ModelFolder, find_model
 from artv_cli.model.repository import first_line
 from artv_cli.model.weights import Model, load_model
@@ -91,6 +92,7 @@ class Session:
             raise UsageError(
                 f"with a share of {share:g} every clip is held out", "Lower `validation: share`."
             )
+        ffmpeg.run("-version")  # one failure here, rather than one for each clip
         with memory_told(advice(recipe)), ExitStack() as stack:
             stack.enter_context(deterministic(recipe.deterministic))
             self.accelerator = self._accelerator(device)

@@ -154,7 +154,7 @@ def write_sidecar(recipe: Recipe, output: Path) -> Path:
     Raises StorageError.
     """
     path = sidecar_path(output)
-    with storage_errors(output):
+    with storage_errors(path):
         film = {_FILM: _digest(output)} if output.is_file() else {}
     write_text(path, recipe.to_json(indent=2, **film) + "\n")
     return path

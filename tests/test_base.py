@@ -248,7 +248,7 @@ def rename(ending: str) -> Callable[[Path], object]:
         (lambda file: file.write_bytes(b""), "is not a safetensors file, or is cut short"),
         (lambda file: file.write_bytes(b"\xff" * 1000), "is not a safetensors file"),
         (rename(".bin"), "may be a pickle, which artv never opens"),
-        (rename(".fp16.safetensors"), "weights.fp16.safetensors: say --variant fp16."),
+        (rename(".fp16.safetensors"), "weights.fp16.safetensors: say --variant fp16,"),
         (Path.unlink, "holds no safetensors weights"),
     ],
     ids=["truncated", "empty", "no safetensors", "pickle", "variant", "gone"],

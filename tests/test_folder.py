@@ -236,7 +236,8 @@ def test_a_part_with_a_variant_alone_says_which(folder: Path, part: str, ending:
     weights.rename(folder / part / f"{weights.stem}{ending}")
     (folder / part / "a.bin").touch()
     assert f"{part}/ holds no safetensors weights" in complaint(folder)
-    assert advice(folder) == f"There is {weights.stem}{ending}: say --variant fp16."
+    told = f"There is {weights.stem}{ending}: say --variant fp16, or take that out of its name."
+    assert advice(folder) == told
     assert find_model(str(folder), variant="fp16")
 
 

@@ -207,7 +207,7 @@ def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) ->
     [
         (lambda path: write_text(path, "x"), "a.mp4"),
         (lambda path: video.check_output(path, Fraction(8)), "a.mp4"),
-        (lambda path: check_output(Output(path=path), story(WALK), plan(WALK)), "a.mp4"),
+        (lambda path: check_output(Output(path=path), story(WALK), plan(WALK), path), "a.mp4"),
         (lambda path: write_sidecar(RECIPE, path), "a.mp4.json"),
     ],
     ids=["a text", "a film", "a story's film", "a recipe"],

@@ -166,7 +166,7 @@ def _begin_entries(root: Path) -> Path:
     folder = root / "frames" / PLAN.frames[0].key[:2]
     folder.mkdir(parents=True, exist_ok=True)
     dead, reused, alive = (
-        folder / f"{name}.0.{process}.{HOST}.tmp"
+        folder / f"{name}.00000000.{process}.{HOST}.tmp"
         for name, process in (("dead", _dead()), ("reused", os.getppid()), ("alive", os.getpid()))
     )
     for path in (dead, reused, alive):

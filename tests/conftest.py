@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,13 @@ PATIENCE = 30  # seconds until a test of what must not be waited for fails
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files that take longest first, or one worker ends with them alone."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def run_in_two_processes(program: Path) -> None:
+    """Run a Python program to its good end in two processes that know of each other."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", "2", str(program)]
+    subprocess.run(command, check=True, timeout=600)
 
 
 class Studio:

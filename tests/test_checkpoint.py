@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from conftest import run_in_two_processes
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -55,9 +54,7 @@ def spread(tmp_path_factory: pytest.TempPathFactory) -> Path:
     go_on(folder / "1" / "0" / STATE)
     program = folder / "spread.py"
     program.write_text(SPREAD.format(paths=[str(tests), str(tests.parent)], folder=str(folder)))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launcher, "--nproc-per-node", "2", str(program)]
-    subprocess.run(command, check=True, timeout=120)
+    run_in_two_processes(program)
     return folder
 
 

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from conftest import run_in_two_processes
 from safetensors.torch import load_file
 from tiny import LATENT, SolidClips, noise, tiny_networks, tiny_text
 from torch import Tensor
@@ -441,9 +440,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "begun" / "state.safetensors").rename(folder / "begun.safetensors")
     program = folder / "two.py"
     program.write_text(TWO.format(paths=[str(tests), str(tests.parent)], folder=str(folder)))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launcher, "--nproc-per-node", "2", str(program)]
-    subprocess.run(command, check=True, timeout=600)
+    run_in_two_processes(program)
     return folder
 
 

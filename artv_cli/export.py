@@ -22,6 +22,7 @@ from artv_cli.media import video
 from artv_cli.media.subtitles import Cue, srt, write_srt
 from artv_cli.model.folder import ModelFolder
 from artv_cli.plan import DEFAULT_SEED, RenderPlan
+from artv_cli.quantities import Rate
 from artv_cli.recipe import (
     SETTINGS_OF_A_FILM,
     Recipe,
@@ -32,7 +33,6 @@ from artv_cli.recipe import (
     sidecar_path,
     write_sidecar,
 )
-from artv_cli.scalars import Rate
 from artv_cli.settings import Settings, less, merge, sampling
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 

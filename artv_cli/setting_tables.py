@@ -7,7 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from artv_cli.scalars import Choice, Interval, Number, Text, Whole
+from artv_cli.quantities import Interval
+from artv_cli.scalars import Choice, Number, Text, Whole
 
 GuidancePlace = Literal["dynamic", "composed"]
 ALL_TIMESTEPS = (0, 999)

@@ -14,7 +14,8 @@ from pydantic import ConfigDict, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from artv_cli.scalars import Choice, Duration, Kind, Text, Whole
+from artv_cli.quantities import Duration
+from artv_cli.scalars import Choice, Kind, Text, Whole
 from artv_cli.setting_tables import Frozen
 from artv_cli.settings import DrawSettings, FilmSettings
 from artv_cli.wording import did_you_mean, shown

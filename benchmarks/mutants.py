@@ -27,6 +27,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from artv_cli.files.durable import commit
+
 ROOT = Path(__file__).parents[1]
 TESTED: Mapping[str, Sequence[str]] = {
     "artv_cli/cache/entry.py": ["tests/test_entry.py", "tests/test_cache.py"],
@@ -250,7 +252,7 @@ def read(path: Path) -> dict[str, Trial]:
 def write(path: Path, trials: Mapping[str, Trial]) -> None:
     """Keep what was found, for programs and for people."""
     told = {module: vars(trial) for module, trial in trials.items()}
-    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    commit(path, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
     path.with_suffix(".md").write_text(report(trials))
 
 
@@ -263,13 +265,13 @@ def main() -> int:
     parser.add_argument("--most", type=int, help="mutants to try of each module at most")
     options = parser.parse_args()
     path = Path(__file__).with_suffix(".json")
-    found = read(path)
-    trials = {module: found[module] for module in TESTED if module in found}
     chosen = options.only or list(TESTED)
     for module in chosen:
-        for trial in try_mutants(module, TESTED[module], found.get(module), ROOT, options.most):
-            trials[module] = trial
-            write(path, trials)
+        before = read(path).get(module)
+        for trial in try_mutants(module, TESTED[module], before, ROOT, options.most):
+            known = read(path) | {module: trial}  # another process may try another module meanwhile
+            write(path, {name: known[name] for name in TESTED if name in known})
+    trials = read(path)
     survivors = [f"{module}: {name}" for module in chosen for name in trials[module].unexplained]
     print("\n".join(survivors) if survivors else f"no survivor without a reason; see {path.name}")
     return int(bool(survivors))

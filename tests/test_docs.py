@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from artv_cli.cli import app
-from artv_cli.settings import flag_settings
+from artv_cli.setting_sources import flag_settings
 from artv_cli.storyboard import parse_storyboard
 from artv_cli.train.training_recipe import TrainingRecipe, load_training_recipe
 

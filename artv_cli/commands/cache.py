@@ -21,9 +21,10 @@ from artv_cli.inventory import environment, keep_below, stories
 from artv_cli.loading import open_engine
 from artv_cli.model.folder import find_model
 from artv_cli.observer import Observer
+from artv_cli.quantities import Bytes
 from artv_cli.redraw import Redrawing, redraw
-from artv_cli.scalars import Bytes
-from artv_cli.settings import Settings, flag_settings, merge
+from artv_cli.setting_sources import flag_settings
+from artv_cli.settings import Settings, merge
 from artv_cli.story import CACHE_FOLDER
 from artv_cli.talk import Talk
 

@@ -13,7 +13,7 @@ import typer
 from artv_cli.commands.options import TalkOptions
 from artv_cli.console import emit, emit_json, emit_table
 from artv_cli.model.folder import ModelFolder, embedded_models, find_model
-from artv_cli.settings import flag_settings
+from artv_cli.setting_sources import flag_settings
 from artv_cli.storybook import sayings
 from artv_cli.storybook.scenes import SCENES
 from artv_cli.storybook.vocabulary import Vocabulary, read_vocabulary

@@ -18,8 +18,9 @@ import typer
 
 from artv_cli.errors import UsageError
 from artv_cli.export import Output
+from artv_cli.setting_sources import flag_settings
 from artv_cli.setting_tables import GuidanceSettings
-from artv_cli.settings import SamplerName, Settings, flag_settings, merge
+from artv_cli.settings import SamplerName, Settings, merge
 
 _MODEL = "Model"
 _FRAMES = "How frames are drawn"

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from artv_cli.errors import UsageError
 from artv_cli.model.repository import is_hub_id
 from artv_cli.recipe import SETTINGS_OF_A_FILM, home_of, read_recipe
-from artv_cli.settings import Settings, environment_settings, file_settings, merge
+from artv_cli.setting_sources import environment_settings, file_settings
+from artv_cli.settings import Settings, merge
 from artv_cli.story import StoryRequest
 from artv_cli.storyboard import PIPED, Segment, Storyboard, load_storyboard, parse_storyboard
 from artv_cli.wording import sentence

@@ -33,7 +33,8 @@ from artv_cli.evaluate.truth import PARTS
 from artv_cli.evaluate.verdict import Judge
 from artv_cli.model.folder import ModelFolder, fingerprint
 from artv_cli.plan import ModelIdentity
-from artv_cli.settings import Guidance, Sampling, Settings, StaticNoise, flag_settings, sampling
+from artv_cli.setting_sources import flag_settings
+from artv_cli.settings import Guidance, Sampling, Settings, StaticNoise, sampling
 from artv_cli.storybook.characters import Cast
 from artv_cli.storybook.vocabulary import read_vocabulary
 from artv_cli.train.parallel import join, wait

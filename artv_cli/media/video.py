@@ -27,7 +27,7 @@ from artv_cli.media.metadata import ffmetadata, tidied, xmp_box
 from artv_cli.media.probe import VideoInfo, probe, read_frames, read_metadata
 from artv_cli.media.stills import contact_sheet, write_pngs, write_sheet
 from artv_cli.media.subtitles import Cue, srt, write_srt
-from artv_cli.scalars import films_keep
+from artv_cli.quantities import films_keep
 
 __all__ = [
     "Cue", "VideoInfo", "check_output", "contact_sheet", "dissolve", "probe", "read_frames",

@@ -165,21 +165,22 @@ def save_part(path: Path, name: str, part: Any, shard_bytes: int | None = None) 
     Raises OSError where it cannot be written.
     """
     is_cut = shard_bytes is not None and isinstance(part, nn.Module)
-    try:
-        with silent_libraries():
-            part.save_pretrained(path / name, **({"max_shard_size": shard_bytes} if is_cut else {}))
-    except SafetensorError as error:
-        raise system_error(error) from error
+    with silent_libraries(), system_errors():
+        part.save_pretrained(path / name, **({"max_shard_size": shard_bytes} if is_cut else {}))
     _forget_origin(path / name / PARTS[name])
     kind = type(part)
     return [kind.__module__.split(".")[0], kind.__name__]
 
 
-def system_error(error: SafetensorError) -> OSError:
-    """Return what the system said, such as that the disk is full: the library wraps it in words."""
-    told = re.search(r"os error (\d+)", str(error))
-    code = int(told.group(1)) if told else errno.EIO
-    return OSError(code, os.strerror(code))
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Raise what the system said, such as that the disk is full: safetensors hides it in words."""
+    try:
+        yield
+    except SafetensorError as error:
+        told = re.search(r"os error (\d+)", str(error))
+        code = int(told.group(1)) if told else errno.EIO
+        raise OSError(code, os.strerror(code)) from error
 
 
 def save_index(path: Path, kinds: Mapping[str, list[str]], preferences: Preferences) -> None:

@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from artv_cli.errors import UsageError
 from artv_cli.files.durable import sync_folder, temporary_for
 from artv_cli.files.output import storage_errors
-from artv_cli.model.weights import system_error
+from artv_cli.model.weights import system_errors
 from artv_cli.train.ema import WeightAverage
 
 Origin = Mapping[str, Any]
@@ -145,11 +145,9 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) 
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file; raises OSError where the system refuses, safetensors' own else."""
-    try:
+    """Write a safetensors file; raises OSError where it cannot."""
+    with system_errors():
         save_file(dict(tensors), path, metadata=metadata)
-    except SafetensorError as error:
-        raise system_error(error) from error
 
 
 @contextmanager

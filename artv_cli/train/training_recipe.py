@@ -15,7 +15,8 @@ from pydantic_core import ErrorDetails
 
 from artv_cli.errors import DocumentError, Problem
 from artv_cli.files.input_file import read_input
-from artv_cli.scalars import Choice, Duration, Kind, Number, Size, Switch, Text, Whole
+from artv_cli.quantities import Duration, Size
+from artv_cli.scalars import Choice, Kind, Number, Switch, Text, Whole
 from artv_cli.setting_tables import Frozen
 from artv_cli.settings import StaticNoise
 from artv_cli.wording import sentence, shown

@@ -26,12 +26,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from safetensors import SafetensorError
 from torch import Tensor
 
 from artv_cli.files.output import storage_errors
 from artv_cli.machine import autocast
-from artv_cli.model.weights import system_error
+from artv_cli.model.weights import system_errors
 from artv_cli.storybook.script import Split
 from artv_cli.storybook.world import sample_clip
 from artv_cli.train.budget import Budget
@@ -266,11 +265,8 @@ def _take_steps(
 
 def save_vae(vae: AutoencoderKL, folder: Path) -> None:
     """Write an autoencoder as diffusers does; raises StorageError."""
-    with storage_errors(folder):
-        try:
-            vae.save_pretrained(folder)
-        except SafetensorError as error:
-            raise system_error(error) from error
+    with storage_errors(folder), system_errors():
+        vae.save_pretrained(folder)
 
 
 def _publish(training: VaeTraining, out: Path, report: Report) -> None:

@@ -109,4 +109,4 @@ def test_the_road_from_base_weights_to_a_story_holds(tmp_path: Path) -> None:
     measured = road.go()
     assert measured["frames"] == 4
     assert measured["decibels"] > measured["still_decibels"] + 1
-    assert measured["decibels"] > 19  # 21.8 when the README was written
+    assert measured["decibels"] > 19  # 22.9 when the README was written

@@ -38,7 +38,7 @@ from benchmarks.trust.kills import IN_FILM, film, kills, kills_around_calls
 from benchmarks.trust.models import model_kills
 from benchmarks.trust.proof import Check, Row, Tally, prove
 from benchmarks.trust.rows import ROWS
-from benchmarks.trust.same_bits import same_bits
+from benchmarks.trust.same_bits import WAYS, same_bits
 from benchmarks.trust.weights import drawn_file, waiting_code, weights
 
 Checks = Callable[[int, Path], Iterator[Check]]
@@ -181,6 +181,16 @@ def test_noise_from_a_running_state_breaks_its_promise(
 
     monkeypatch.setattr(StandInEngine, "_latents", running)
     assert "other frames" in first_broken(same_bits, tmp_path, monkeypatch)
+
+
+def test_a_way_to_the_same_bits_holds_from_its_first_frame_on(tmp_path: Path) -> None:
+    earliest = mock.create_autospec(Random, instance=True)
+    earliest.randrange.side_effect = lambda *bounds: bounds[0] if len(bounds) == 2 else 0
+    earliest.randint.side_effect = lambda low, high: low
+    earliest.choice.side_effect = min
+    for way in WAYS:
+        (tmp_path / way.__name__).mkdir()
+        assert way(earliest, tmp_path / way.__name__).frames
 
 
 def test_a_film_that_is_written_in_place_breaks_its_promise(

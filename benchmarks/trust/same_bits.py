@@ -77,7 +77,7 @@ def _from_another_folder(rng: Random, home: Path) -> StoryReport:
 
 
 def _from_a_copied_cache(rng: Random, home: Path) -> StoryReport:
-    _begin(home / "one", rng.randrange(FRAMES))
+    _begin(home / "one", rng.randrange(1, FRAMES))  # before its first frame there is none
     shutil.copytree(home / "one" / ".artv", home / "two" / ".artv")
     shutil.rmtree(home / "one")
     return film(home / "two")

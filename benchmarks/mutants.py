@@ -209,6 +209,7 @@ def _passes(source: str, module: str, tests: Sequence[str], tree: Path) -> bool:
     (tree / module).write_text(source)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p xdist.plugin"}
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, timeout=_PATIENCE

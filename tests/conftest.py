@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,10 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("artv", deadline=None)
 settings.load_profile("artv")
+
+# Processes that have torch loaded when they begin: loading it in each of them takes minutes.
+PREPARED = multiprocessing.get_context("forkserver")
+PREPARED.set_forkserver_preload(["artv_cli.artv_engine", "artv_cli.train.loop"])
 
 LONGEST = ("test_storybook.py", "test_trust.py")
 
@@ -45,11 +50,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-def run_in_two_processes(program: Path) -> None:
-    """Run a Python program to its good end in two processes that know of each other."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launcher, "--nproc-per-node", "2", str(program)]
-    subprocess.run(command, check=True, timeout=600)
+def run_in_two_processes(work: Callable[[Path], None], folder: Path) -> None:
+    """Run `work` to its good end in two processes that know of each other as by `torchrun`."""
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        port = found.getsockname()[1]
+    two = [PREPARED.Process(target=_as_rank, args=(rank, port, work, folder)) for rank in (0, 1)]
+    try:
+        for process in two:
+            process.start()
+        for process in two:
+            process.join(10 * PATIENCE)
+        assert [process.exitcode for process in two] == [0, 0]
+    finally:
+        for process in two:
+            process.kill()
+
+
+def _as_rank(rank: int, port: int, work: Callable[[Path], None], folder: Path) -> None:
+    own = {"RANK": rank, "LOCAL_RANK": rank, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    told = own | {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    os.environ.update({name: str(value) for name, value in told.items()})
+    work(folder)
 
 
 class Studio:

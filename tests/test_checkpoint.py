@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from conftest import run_in_two_processes
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from artv_cli.errors import UsageError
 from artv_cli.train.checkpoint import load_checkpoint, save_checkpoint
@@ -19,23 +23,18 @@ from artv_cli.train.ema import WeightAverage
 from artv_cli.train.loop import Trainer
 from artv_cli.train.run_folder import STATE
 
-SPREAD = """
-import sys
-sys.path[:0] = {paths!r}
-from pathlib import Path
-import torch.distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from test_checkpoint import SHARED, go_on, take_up
-dist.init_process_group("gloo")
-folder, rank, mesh = Path({folder!r}), dist.get_rank(), init_device_mesh("cpu", (2,))
-shard = lambda module: fully_shard(module, mesh=mesh)
-go_on(folder / SHARED, shard, write=rank == 0)
-for steps in "01":
-    take_up(folder / steps / str(rank), shard)
-dist.destroy_process_group()
-"""
 SHARED = "shared.safetensors"
+
+
+def spread_out(folder: Path) -> None:
+    """Do, as one of two processes that share their weights, all that is asked of them."""
+    dist.init_process_group("gloo")
+    rank, mesh = dist.get_rank(), init_device_mesh("cpu", (2,))
+    shard = partial(fully_shard, mesh=mesh)
+    go_on(folder / SHARED, shard, write=rank == 0)
+    for steps in "01":
+        take_up(folder / steps / str(rank), shard)
+    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +44,14 @@ def spread(tmp_path_factory: pytest.TempPathFactory) -> Path:
     They went one step on from the state SHARED, and took up states that only one of them has: the
     first step's in the folder `1`, one before any step in `0`.
     """
-    folder, tests = tmp_path_factory.mktemp("spread"), Path(__file__).parent
+    folder = tmp_path_factory.mktemp("spread")
     go_on(folder / SHARED)
     for steps in "01":
         for rank in "01":
             (folder / steps / rank).mkdir(parents=True)
     save_checkpoint(folder / "0" / "0" / STATE, *begin(lambda module: module), 0)
     go_on(folder / "1" / "0" / STATE)
-    program = folder / "spread.py"
-    program.write_text(SPREAD.format(paths=[str(tests), str(tests.parent)], folder=str(folder)))
-    run_in_two_processes(program)
+    run_in_two_processes(spread_out, folder)
     return folder
 
 

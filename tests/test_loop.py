@@ -391,13 +391,6 @@ def test_a_batch_in_passes_is_the_batch_at_once(tmp_path: Path) -> None:
     assert_close(whole, parts)
 
 
-TWO = """
-import sys
-sys.path[:0] = {paths!r}
-from pathlib import Path
-from test_loop import one_of_two
-one_of_two(Path({folder!r}))
-"""
 COUNTS = (1, 5)  # of held-out examples, which two processes do not share evenly
 
 
@@ -433,14 +426,12 @@ def apart(folder: Path, rank: int) -> str:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes leave in their folder."""
-    folder, tests = tmp_path_factory.mktemp("two"), Path(__file__).parent
+    folder = tmp_path_factory.mktemp("two")
     begun = trainer(folder / "begun", EXACT)
     begun.step = 3
     begun.save()
     (folder / "begun" / "state.safetensors").rename(folder / "begun.safetensors")
-    program = folder / "two.py"
-    program.write_text(TWO.format(paths=[str(tests), str(tests.parent)], folder=str(folder)))
-    run_in_two_processes(program)
+    run_in_two_processes(one_of_two, folder)
     return folder
 
 

@@ -17,8 +17,8 @@ from artv_cli.prepare.records import Clip, Record
 from artv_cli.prepare.shards import Sample, shard_name, write_shard
 from artv_cli.prepare.sources import Source
 
-FEW, MANY = 256, 1280
-SHARD = 64  # samples
+FEW, MANY = 128, 640
+SHARD = 32  # samples
 OWN = str(Path(preparation.__file__).parent.parent / "*")
 CLIP = Clip(0, 8, 64, 64, 5.0, None, is_moving=True)
 

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from PIL import ImageFile
@@ -27,6 +28,7 @@ from benchmarks.trust import (
     images,
     limits,
     mutations,
+    proof,
     storyboards,
     writers,
 )
@@ -36,8 +38,10 @@ Checks = Callable[[int, Path], Iterator[Check]]
 
 
 def broken(checks: Checks, folder: Path, count: int) -> str:
-    """Return what a row says went wrong in so many proofs."""
-    return "\n".join(prove(Row("", "", 0, 0, checks), count=count, seed=1, folder=folder).broken)
+    """Return what a row says went wrong in so many proofs, be they held or broken."""
+    with mock.patch.object(proof, "MAX_BROKEN", count):
+        tally = prove(Row("", "", 0, 0, checks), count=count, seed=1, folder=folder)
+    return "\n".join(tally.broken)
 
 
 def test_images_that_are_known_by_their_paths(
@@ -47,7 +51,7 @@ def test_images_that_are_known_by_their_paths(
         return make_plan(board, model, {path: path for path in images}, **layers)
 
     monkeypatch.setattr(bits, "make_plan", plan_by_paths)
-    told = broken(mutations.mutations, tmp_path, 45)
+    told = broken(mutations.mutations, tmp_path, 20)
     assert "the same key, other bits" in told and "the same bits, another key" in told
 
 

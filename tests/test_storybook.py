@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import PREPARED
 from PIL import Image
 
 from artv_cli.cli import main
@@ -26,20 +26,27 @@ FEWER = "steps: 3\n"  # than the model likes: what is told here does not hang on
 STORY = (STORIES / "penguin-and-balloon.yaml").read_text() + FEWER
 NUM_KILLS = 20
 
-# Processes that have torch loaded when they begin: loading it twenty times takes minutes.
-PREPARED = multiprocessing.get_context("forkserver")
-PREPARED.set_forkserver_preload(["artv_cli.artv_engine"])
+
+def tell(folder: Path, *arguments: str) -> None:
+    """Be artv, in a folder; what is said goes into files beside it."""
+    os.chdir(folder)
+    for stream in (1, 2):
+        os.dup2(os.open(said(folder, stream), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    sys.argv = ["artv", *arguments]
+    main()
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "artv_cli", *map(str, arguments)]
+def said(folder: Path, stream: int) -> Path:
+    return folder.with_name(f"{folder.name}.{stream}.txt")
 
 
-def artv(*arguments: str | Path, cwd: Path) -> dict[str, Any]:
+def artv(*arguments: str, cwd: Path) -> dict[str, Any]:
     """Run artv with --json and return the last thing that it says."""
-    done = subprocess.run(command(*arguments, "--json"), cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    process = PREPARED.Process(target=tell, args=(cwd, *arguments, "--json"))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, said(cwd, 2).read_text()
+    told: dict[str, Any] = json.loads(said(cwd, 1).read_text().splitlines()[-1])
     return told
 
 
@@ -48,7 +55,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     """The sample story, rendered without interruption: its folder and the report."""
     folder = tmp_path_factory.mktemp("film")
     (folder / "story.yaml").write_text(STORY)
-    return folder, artv("story", "story.yaml", cwd=folder)
+    command = [sys.executable, "-m", "artv_cli", "story", "story.yaml", "--json"]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return folder, json.loads(done.stdout.splitlines()[-1])
 
 
 def test_the_sample_story_becomes_a_film(film: tuple[Path, dict[str, Any]]) -> None:
@@ -62,12 +71,6 @@ def test_the_sample_story_becomes_a_film(film: tuple[Path, dict[str, Any]]) -> N
     assert np.median(moved) < 6, "and most of the scene holds still"
 
 
-def tell_story(folder: Path) -> None:
-    os.chdir(folder)
-    sys.argv = ["artv", "story", "story.yaml", "--quiet"]
-    main()
-
-
 def test_a_story_killed_twenty_times_has_the_bits_of_one_never_killed(
     film: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -75,7 +78,7 @@ def test_a_story_killed_twenty_times_has_the_bits_of_one_never_killed(
     dice = random.Random(20)
     for _ in range(NUM_KILLS):
         wanted = num_entries(tmp_path) + dice.choice((0, 1, 2))
-        process = PREPARED.Process(target=tell_story, args=(tmp_path,))
+        process = PREPARED.Process(target=tell, args=(tmp_path, "story", "story.yaml"))
         process.start()
         while num_entries(tmp_path) < wanted and process.is_alive():
             time.sleep(0.005)

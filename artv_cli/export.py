@@ -12,7 +12,7 @@ from typing import Any
 
 from artv_cli import __version__
 from artv_cli.errors import UsageError
-from artv_cli.files.input_file import read_input
+from artv_cli.files.input_file import raise_if_failing, read_input
 from artv_cli.files.output import remove, require_place, storage_errors
 from artv_cli.image_paths import seen_from
 from artv_cli.key_frames import KeyFrameModel
@@ -82,10 +82,10 @@ def write_film(
     Raises UsageError for what artv did not make and that was put there since `check_output`,
     EncodeError and StorageError; then what stood at the output is still there.
     """
+    cues, srt_path = _cues(storyboard), _srt_path(output.path)
     with storage_errors(output.path):
         _require_ours(output, storyboard, plan)  # again: drawing may take hours
-    cues, srt_path = _cues(storyboard), _srt_path(output.path)
-    srt_is_stale = not cues and _holds_any(srt_path, _srts_of(output.path))
+        srt_is_stale = not cues and _holds_any(srt_path, _srts_of(output.path))
     video.write_video(
         video.dissolve(frames, _fades(storyboard)),
         output.path,
@@ -200,7 +200,8 @@ def _holds_any(path: Path, texts: Iterable[str]) -> bool:
 def _holds(path: Path, content: bytes) -> bool:
     try:
         return read_input(path, len(content)) == content
-    except UsageError:  # missing, longer, not to be read
+    except UsageError as error:  # missing, longer, not to be read
+        raise_if_failing(error)
         return False
 
 

@@ -10,6 +10,7 @@ from artv_cli.errors import ImageError
 from artv_cli.images import InputImage, read_image
 from artv_cli.storyboard import Segment, Storyboard
 from artv_cli.storyboard_form import ANCHOR_WORDS, Loc
+from artv_cli.wording import printable
 
 
 def image_paths(storyboard: Storyboard) -> tuple[str, ...]:
@@ -30,7 +31,8 @@ def read_images(storyboard: Storyboard) -> dict[str, InputImage]:
         try:
             images[path] = read_image(storyboard.folder / path, storyboard.folder)
         except ImageError as error:
-            problems.append(ImageError(storyboard.at(*loc) + error.message, error.remedy))
+            message, remedy = printable(error.message), printable(error.remedy)
+            problems.append(ImageError(storyboard.at(*loc) + message, remedy))
     if problems:
         *others, last = problems
         raise ImageError("\n".join([*map(str, others), last.message]), last.remedy)

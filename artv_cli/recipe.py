@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from artv_cli.errors import ArtvError, UsageError
+from artv_cli.files.input_file import raise_if_failing
 from artv_cli.files.output import remove, storage_errors, write_text
 from artv_cli.media.probe import read_metadata
 from artv_cli.media.video import RECIPE_FILE
@@ -172,7 +173,8 @@ def is_untouched(film: Path) -> bool:
     """Tell whether artv wrote this film and nobody changed it since, so that it may be replaced.
 
     A film carries its recipe. One beside it that is the same knows the film's digest; another is
-    that of the film before, where artv was killed between film and recipe.
+    that of the film before, where artv was killed between film and recipe. OSError where the disk
+    fails, so that it cannot be told.
     """
     try:
         if film.is_dir():
@@ -194,10 +196,10 @@ def _digest(film: Path) -> str:
 def is_recipe(path: Path) -> bool:
     """Tell whether a JSON file is a recipe, not somebody else's or none at all.
 
-    OSError where that cannot be told, as on a disk that fails.
+    OSError where the disk fails, so that it cannot be told.
     """
     try:
-        Recipe.from_json(_sidecar_text(path, PermissionError))
+        Recipe.from_json(_sidecar_text(path))
     except (ValueError, RecursionError):
         return False
     return True
@@ -206,7 +208,7 @@ def is_recipe(path: Path) -> bool:
 def read_recipe(path: Path) -> Recipe:
     """Return the recipe in a film, or else in the JSON file beside it; or in that file itself.
 
-    Raises UsageError where there is none.
+    Raises UsageError where there is none, OSError where the disk fails.
     """
     sidecar = path if path.suffix.lower() == ".json" else sidecar_path(path)
     if not (path.exists() or sidecar.exists()):
@@ -225,15 +227,17 @@ def read_recipe(path: Path) -> Recipe:
 def _embedded(path: Path) -> str:
     try:
         return read_metadata(path).get("comment", "")
-    except ArtvError:  # cut short, re-encoded, another kind of file: the sidecar may still help
+    except ArtvError as error:  # cut short, re-encoded, another kind: the sidecar may still help
+        raise_if_failing(error)
         return ""
 
 
-def _sidecar_text(path: Path, unreadable: type[OSError] = OSError) -> str:
-    """Return what a sidecar holds, nothing where it is `unreadable` or too large to be one."""
+def _sidecar_text(path: Path) -> str:
+    """Return what a sidecar holds, nothing where it may not be read or is too large to be one."""
     if not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return ""
     try:
         return path.read_text(encoding="utf-8")
-    except (unreadable, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError) as error:
+        raise_if_failing(error)
         return ""

@@ -15,10 +15,15 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple) and any(isinstance(v, list | dict) for v in value):
         return "a list"
     if isinstance(value, list | tuple):
-        return f"[{_cut(', '.join(str(v)[:40] for v in value[:8]))}]"
+        return f"[{printable(_cut(', '.join(str(v)[:40] for v in value[:8])))}]"
     if isinstance(value, str):
         return f"'{_cut(value)}'" if value.isprintable() else ascii(_cut(value))
     return "so much" if isinstance(value, int) and abs(value) >= 1 << 64 else _cut(str(value))
+
+
+def printable(text: str) -> str:
+    """Return a text with what cannot be shown escaped, such as line breaks and lone surrogates."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _cut(text: str) -> str:

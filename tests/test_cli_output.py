@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import IO
 
 import pytest
 from conftest import FRAMES, STORY, Studio
@@ -14,7 +16,9 @@ from standin import KilledEngine, StandInEngine
 
 from artv_cli import export
 from artv_cli.errors import StorageError, UsageError
+from artv_cli.files import input_file
 from artv_cli.latents import Latents, Pixels
+from artv_cli.media import probe as probing
 from artv_cli.media.probe import probe
 from artv_cli.recipe import read_recipe
 
@@ -158,6 +162,36 @@ def test_only_a_recipe_that_may_not_be_read_is_taken_for_somebody_elses(
     assert refused.exit_code == code and ("--yes" in refused.stderr) == (code == 2)
     unasked = studio.run("story", "story.yaml", "--no-metadata")
     assert unasked.exit_code == (5 if code == 5 else 0) and "unexpected" not in unasked.stderr
+
+
+@pytest.mark.parametrize("output", ["film.gif", "film.webp", "film.png", "frames"])
+def test_a_film_on_a_failing_disk_is_not_taken_for_somebody_elses(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    def fail(path: Path, *_: str) -> IO[bytes]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    studio.write()
+    studio.json("story", "story.yaml", "-o", output)
+    monkeypatch.setattr(probing, "open", fail, raising=False)
+    refused = studio.run("story", "story.yaml", "-o", output)
+    assert (refused.exit_code, "--yes" in refused.stderr) == (5, False), refused.stderr
+
+
+def test_subtitles_on_a_failing_disk_are_not_taken_for_somebody_elses(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, flags: int) -> int:
+        if path.suffix == ".srt":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return os.open(path, flags)
+
+    studio.write()
+    studio.json("story", "story.yaml")
+    Path("story.yaml").write_text(STORY.replace("And then", "At last"))
+    monkeypatch.setattr(input_file, "os", SimpleNamespace(**vars(os) | {"open": fail}))
+    refused = studio.run("story", "story.yaml")
+    assert (refused.exit_code, "--yes" in refused.stderr) == (5, False), refused.stderr
 
 
 def test_a_folder_of_frames_is_refused_for_the_recipe_inside_and_no_other(studio: Studio) -> None:

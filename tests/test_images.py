@@ -13,7 +13,9 @@ from PIL import Image
 
 from artv_cli import images
 from artv_cli.errors import ImageError
+from artv_cli.image_paths import read_images
 from artv_cli.images import read_image, to_pixels
+from artv_cli.storyboard import parse_storyboard
 from benchmarks.trust.images import bomb
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -164,3 +166,10 @@ def test_the_picture_is_cut_around_its_centre_and_resized(tmp_path: Path) -> Non
     assert (pixels(save(tmp_path / "b.png", thin), (64, 8)) == RED).all()
     same = pixels(save(tmp_path / "c.png", NOISE), NOISE.size)
     assert (same == np.asarray(NOISE)).all()
+
+
+def test_a_name_that_cannot_be_shown_is_told_with_escapes(tmp_path: Path) -> None:
+    source = 'segments: [{prompt: a, frames: 1, image: "a.\\uFEFFpng"}]'
+    board = parse_storyboard(source, name="story.yaml", folder=tmp_path)
+    with pytest.raises(ImageError, match=r"^story\.yaml:1:42: There is no file .*a\.\\ufeffpng\."):
+        read_images(board)

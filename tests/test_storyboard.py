@@ -226,6 +226,11 @@ def test_the_message_begins_with_name_line_and_column() -> None:
             "1:65: 'interval' must be the lowest and the highest timestep, such as [200, 900], from"
             " 0 to 999; not [900, 200]",
         ),
+        (
+            '{prompt: a, frames: 1, guidance: {interval: ["\\uD800", "2\n\n00"]}}',
+            "1:56: 'interval' must be the lowest and the highest timestep, such as [200, 900], from"
+            r" 0 to 999; not [\ud800, 2\n00]",
+        ),
         ("{prompt: a, frames: 1, guidance: 3}", "1:45: 'guidance' must hold keys and values"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from PIL import Image, ImageSequence
 
 from artv_cli.errors import EncodeError, StorageError, UsageError
 from artv_cli.latents import Pixels
-from artv_cli.media import ffmpeg
+from artv_cli.media import ffmpeg, video
 from artv_cli.media.subtitles import Cue
 from artv_cli.media.video import (
     check_output,
@@ -340,6 +341,18 @@ def test_a_film_that_may_not_be_read_is_not_told_to_be_written(
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(fake))
     with pytest.raises(EncodeError, match="ffmpeg failed with exit code 1: x: Permission denied"):
         read_metadata(tmp_path / "film.mp4")
+
+
+def test_a_disk_that_fails_between_two_looks_is_told_and_not_our_own_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(video, "check_output", lambda *_: None)
+    monkeypatch.setattr(Path, "is_dir", fail)
+    with pytest.raises(StorageError, match=r"film\.mp4 cannot be written: Input/output error"):
+        write(tmp_path / "film.mp4")
 
 
 def test_a_missing_ffmpeg_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import stat
 from io import BufferedReader
 from pathlib import Path
 
 from artv_cli.errors import UsageError
+
+_FAILING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO}
 
 
 def read_input(path: Path, limit: int, wrong: type[UsageError] = UsageError) -> bytes:
@@ -25,10 +28,17 @@ def read_input(path: Path, limit: int, wrong: type[UsageError] = UsageError) -> 
         raise wrong(f"There is no file {path}.", _nearby(path)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not one"
-        raise wrong(f"{path} cannot be read: {reason}.", "Check its name and rights.") from None
+        raise wrong(f"{path} cannot be read: {reason}.", "Check its name and rights.") from error
     if len(data) > limit:
         raise wrong(f"{path} is larger than {limit / 1e6:g} MB.", "Make it smaller.")
     return data
+
+
+def raise_if_failing(error: BaseException) -> None:
+    """Raise what lies behind an error where that is a failing disk: it says nothing of a file."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _FAILING:
+        raise cause
 
 
 def open_file(path: Path) -> BufferedReader:

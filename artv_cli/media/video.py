@@ -65,7 +65,8 @@ def write_video(
     `check_output`), EncodeError, StorageError; then what stood at `path` is still there.
     """
     check_output(path, fps)
-    write = _writer(path)
+    with storage_errors(path):
+        write = _writer(path)
     source = iter(frames)
     first = next(source, None)
     if first is None or count < 1:

@@ -6,8 +6,8 @@
 Each mutant is put into a copy of the tree and the module's tests are run; one that they let pass
 survives: either a test is missing, or the change changes nothing. What became of each is kept in
 `mutants.json`, where a survivor's explanation is written by hand and stays, and told in
-`mutants.md`. A module that was changed meanwhile is tried anew. Exit code 1 if a survivor of the
-modules tried is not explained.
+`mutants.md`. One without an explanation is tried again, and a module that was changed meanwhile
+anew. Exit code 1 if a survivor of the modules tried is not explained.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _mutate(node: ast.AST, variant: int) -> str:
         case ((ast.If() | ast.IfExp() | ast.While()), _):
             node.test = ast.Constant(value=bool(variant and not isinstance(node, ast.While)))
             return f"condition -> {node.test.value}"
-        case ast.Return(value=ast.expr()), 0:
+        case ast.Return(value=ast.expr()), 0 if ast.unparse(node.value) != "None":
             node.value = ast.Constant(value=None)
             return "return None"
         case ast.Continue(), 0:
@@ -163,14 +163,21 @@ def _mutate_operator(node: ast.AST) -> str:
 def try_mutants(
     module: str, tests: Sequence[str], before: Trial | None, root: Path, most: int | None = None
 ) -> Iterator[Trial]:
-    """Try up to `most` mutants that were not tried yet; yield what is known after each.
+    """Try up to `most` mutants that were not tried yet, or survived without an explanation.
+
+    Yields what is known after each.
 
     Raises RuntimeError if the tests fail without any mutant.
     """
     source = (root / module).read_text()
     every = mutants(source)
     trial = _begun(hashlib.sha256(source.encode()).hexdigest(), len(every), before)
-    waiting = [i for i, fate in enumerate(trial.fates) if fate == _UNTRIED][:most]
+    untold = [not trial.survivors.get(mutant.name) for mutant in every]
+    waiting = [
+        index
+        for index, fate in enumerate(trial.fates)
+        if fate == _UNTRIED or (fate == _SURVIVED and untold[index])
+    ][:most]
     with tempfile.TemporaryDirectory() as folder:
         tree = _copy(root, Path(folder))
         if waiting and not _passes(source, module, tests, tree):

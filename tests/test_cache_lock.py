@@ -8,6 +8,7 @@ import os
 import runpy
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -170,6 +171,35 @@ def test_where_no_lock_can_be_had_nothing_is_removed(
         store.prune(0)
     assert str(store.root) in caught.value.message and "delete" in caught.value.remedy
     assert store.get(KEY, PARENTS) is not None
+
+
+def test_where_one_of_two_locks_cannot_be_had_nothing_is_removed(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire = FileLock.acquire
+
+    def deny(lock: FileLock, *args: Any, **kwargs: Any) -> Any:
+        if Path(lock.lock_file).name == "lock":
+            raise PermissionError
+        return acquire(lock, *args, **kwargs)
+
+    monkeypatch.setattr(FileLock, "acquire", deny)
+    with pytest.raises(StorageError, match="nothing is removed"):
+        store.prune(0)
+    assert store.get(KEY, PARENTS) is not None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are of POSIX")
+def test_whoever_shares_a_cache_may_lock_it_if_the_system_lets_them(
+    store: FrameStore, packed: bytes
+) -> None:
+    before = os.umask(0)
+    try:
+        with store.reading():
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((store.root / "readers").stat().st_mode) == 0o666
 
 
 def test_where_no_lock_can_be_shared_reading_goes_on(store: FrameStore) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import numpy as np
 import pytest
 from one_frame import ENVIRONMENT, KEY, LATENTS, OTHER_KEY, PARENTS, PIXELS, unpack
+from PIL import Image
 
 from artv_cli.cache import entry
 from artv_cli.cache.entry import MAGIC, BadEntry, is_finite
 from artv_cli.cache.store import FrameStore
+from artv_cli.errors import StorageError
 from artv_cli.latents import Latents
 
 pytest_plugins = ["frame_stores"]
@@ -63,7 +67,7 @@ def test_a_flipped_bit_is_found_in_every_byte(packed: bytes, bit: int) -> None:
 
 def test_a_file_cut_short_is_found_at_every_length(packed: bytes) -> None:
     for length in range(len(packed)):
-        with pytest.raises(BadEntry):
+        with pytest.raises(BadEntry, match="no artv frame|version" if length < 13 else "cut short"):
             unpack(packed[:length])
     assert unpack(packed).key == KEY
 
@@ -114,15 +118,45 @@ def test_another_format_version_is_named_as_such(packed: bytes) -> None:
                 {"latents": {"dtype": [], "shape": [0]}},
                 {"latents": {"dtype": "float32", "shape": 4}},
                 {"latents": {"dtype": "float32", "shape": ["4"]}},
-                {"latents": {"dtype": "float32", "shape": [1 << 62]}},
             )
         ),
     ],
 )
 def test_a_true_header_that_makes_no_sense_is_a_bad_entry(fields: str) -> None:
-    seal = hashlib.sha256(fields.encode()).hexdigest().encode()
-    with pytest.raises(BadEntry):
-        unpack(MAGIC + seal + b"\n" + fields.encode() + b"\n")
+    with pytest.raises(BadEntry, match="its header says nothing that artv knows"):
+        unpack(sealed(fields))
+
+
+def test_a_true_header_that_promises_more_than_there_is_is_a_bad_entry() -> None:
+    latents = {"dtype": "float32", "shape": [1 << 62]}
+    fields = {"digest": "", "environment": {}, "key": "", "parents": {}, "png": 0}
+    with pytest.raises(BadEntry, match="it is cut short"):
+        unpack(sealed(json.dumps(fields | {"latents": latents})))
+
+
+def sealed(header: str) -> bytes:
+    seal = hashlib.sha256(header.encode()).hexdigest()
+    return MAGIC + f"{seal}\n{header}\n".encode()
+
+
+def test_a_picture_alone_is_an_entry_without_latents() -> None:
+    none = Latents("float32", (0, 0, 0), b"")
+    put = entry.make_entry(KEY, none, PIXELS, {}, {})
+    assert unpack(entry.pack_entry(put)) == put
+
+
+def test_a_picture_that_is_no_png_is_told_with_its_frame() -> None:
+    jpeg = io.BytesIO()
+    Image.fromarray(PIXELS).save(jpeg, "JPEG")
+    put = entry.Entry(KEY, LATENTS, jpeg.getvalue(), {}, {})
+    with pytest.raises(StorageError, match=f"cached frame {KEY[:12]} cannot be read"):
+        put.pixels()
+
+
+def test_what_was_verified_never_changes(packed: bytes) -> None:
+    for verified in (entry.read_header(io.BytesIO(packed)), unpack(packed)):
+        with pytest.raises(FrozenInstanceError):
+            verified.key = OTHER_KEY  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,17 @@ def test_a_picture_outlives_the_films_model() -> None:
     assert one.frames[0].key != two.frames[0].key
 
 
-def plan_painted(model: Any) -> Any:
-    drawn = {0: KeyFrameModel(PAINTER, KeyFrameSettings(model="painter"))}
-    return make_plan(Storyboard.model_validate({"segments": [WALK]}), model, {}, key_frames=drawn)
+def test_a_picture_is_told_by_the_segment_that_it_is_for() -> None:
+    picture, *frames = plan_painted(MODEL, segment=1).targets
+    assert (picture.index, picture.segment, picture.chain_index) == (-1, 1, 0)
+    assert picture.name == "the picture for segment 2"
+    assert frames[4].picture == picture.key
+
+
+def plan_painted(model: Any, segment: int = 0) -> Any:
+    drawn = {segment: KeyFrameModel(PAINTER, KeyFrameSettings(model="painter"))}
+    storyboard = Storyboard.model_validate({"segments": [WALK, ROCKET]})
+    return make_plan(storyboard, model, {}, key_frames=drawn)
 
 
 def test_the_epoch_of_the_maths_is_in_every_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,8 @@ def test_an_anchor_image_is_made_before_it_is_needed_and_not_shown() -> None:
     (image,) = (t for t in story_plan.targets if t.index < 0)
     assert (image.role, image.image, len(story_plan.frames)) == ("image", "dog.png", 10)
     assert {f.anchor for f in story_plan.frames[4:]} == {image.key}
+    assert [f.index for f in story_plan.frames] == list(range(10))
+    assert story_plan.frames[4].references == (story_plan.frames[3].key, story_plan.frames[2].key)
     made: set[str] = set()
     for target in story_plan.targets:
         assert made.issuperset(target.parents)
@@ -238,6 +240,24 @@ def test_a_size_that_the_model_cannot_make_is_refused_with_the_nearest_ones() ->
     with pytest.raises(UsageError, match="100x64 does not suit the model") as caught:
         plan(WALK, settings={"size": (100, 64)})
     assert caught.value.remedy == "Use 96x64 or 104x64."
+    with pytest.raises(UsageError) as caught:
+        plan(WALK, settings={"size": (103, 64)})
+    assert caught.value.remedy == "Use 96x64 or 104x64."
+    with pytest.raises(UsageError) as caught:
+        plan(WALK, model=replace(MODEL, size_multiple=64))
+    assert caught.value.remedy == "Use 64x64."
+
+
+def test_a_cut_may_be_anchored_at_the_only_frame_before_it() -> None:
+    frames = plan(WALK | {"frames": 1}, ROCKET | {"anchor": "previous"}).frames
+    assert {f.anchor for f in frames[2:]} == {frames[0].key}
+
+
+def test_a_plan_never_changes() -> None:
+    made = plan(WALK)
+    for part in (made, made.frames[0], MODEL):
+        with pytest.raises(FrozenInstanceError):
+            part.fingerprint = ""  # type: ignore[misc, union-attr]
 
 
 def test_a_size_is_refused_where_the_storyboard_says_it_unless_a_flag_did() -> None:

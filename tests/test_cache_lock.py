@@ -202,6 +202,12 @@ def test_whoever_shares_a_cache_may_lock_it_if_the_system_lets_them(
     assert stat.S_IMODE((store.root / "readers").stat().st_mode) == 0o666
 
 
+def test_who_has_read_keeps_nobody_from_pruning_any_more(store: FrameStore, packed: bytes) -> None:
+    with store.reading(), pytest.raises(CacheLocked):
+        store.prune(0)
+    assert store.prune(0).files == 1
+
+
 def test_where_no_lock_can_be_shared_reading_goes_on(store: FrameStore) -> None:
     with store.reading():
         assert not store.root.exists(), "a cache that is not there is not made either"

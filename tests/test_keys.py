@@ -166,6 +166,11 @@ def plan_painted(model: Any, segment: int = 0) -> Any:
     return make_plan(storyboard, model, {}, key_frames=drawn)
 
 
+def test_what_is_no_number_makes_no_key() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        key_of({"scale": float("nan")})
+
+
 def test_the_epoch_of_the_maths_is_in_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = frame_keys(WALK, image="cat.png") + frame_keys(WALK)
     monkeypatch.setattr(keys, "EPOCH", keys.EPOCH + 1)

@@ -11,6 +11,7 @@ import shutil
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -448,3 +449,10 @@ def test_prune_counts_only_what_it_could_remove(
         broken.setattr(Path, "unlink", deny)
         assert store.prune(0) == cache.Pruned(0, 0)
     assert store.get(KEY, PARENTS) is not None
+
+
+def test_what_a_store_tells_never_changes(store: FrameStore, packed: bytes) -> None:
+    (listed,) = store.entries()
+    for told in (listed, store.verify(), store.prune(1 << 40)):
+        with pytest.raises(FrozenInstanceError):
+            told.size = 0  # type: ignore[misc, union-attr]

@@ -172,11 +172,10 @@ def try_mutants(
     source = (root / module).read_text()
     every = mutants(source)
     trial = _begun(hashlib.sha256(source.encode()).hexdigest(), len(every), before)
-    untold = [not trial.survivors.get(mutant.name) for mutant in every]
     waiting = [
         index
-        for index, fate in enumerate(trial.fates)
-        if fate == _UNTRIED or (fate == _SURVIVED and untold[index])
+        for index, (mutant, fate) in enumerate(zip(every, trial.fates, strict=True))
+        if fate == _UNTRIED or (fate == _SURVIVED and not trial.survivors.get(mutant.name))
     ][:most]
     with tempfile.TemporaryDirectory() as folder:
         tree = _copy(root, Path(folder))

@@ -21,6 +21,8 @@ from artv_cli.latents import Latents
 
 pytest_plugins = ["frame_stores"]
 
+EMPTY: dict[str, Any] = {"digest": "", "environment": {}, "key": "", "parents": {}, "png": 0}
+
 
 def test_an_entry_comes_back_as_it_was_put(store: FrameStore, warnings: list[str]) -> None:
     put = store.put(KEY, LATENTS, PIXELS, PARENTS)
@@ -102,11 +104,7 @@ def test_another_format_version_is_named_as_such(packed: bytes) -> None:
         "[" * 100_000,
         '{"digest":"","environment":{},"key":"","latents":[],"parents":{},"png":0}',
         *(
-            json.dumps(
-                {"digest": "", "environment": {}, "key": "", "parents": {}, "png": 0}
-                | {"latents": {"dtype": "float32", "shape": [0]}}
-                | wrong
-            )
+            json.dumps(EMPTY | {"latents": {"dtype": "float32", "shape": [0]}} | wrong)
             for wrong in (
                 {"png": -1},
                 {"png": True},
@@ -129,9 +127,8 @@ def test_a_true_header_that_makes_no_sense_is_a_bad_entry(fields: str) -> None:
 
 def test_a_true_header_that_promises_more_than_there_is_is_a_bad_entry() -> None:
     latents = {"dtype": "float32", "shape": [1 << 62]}
-    fields = {"digest": "", "environment": {}, "key": "", "parents": {}, "png": 0}
     with pytest.raises(BadEntry, match="it is cut short"):
-        unpack(sealed(json.dumps(fields | {"latents": latents})))
+        unpack(sealed(json.dumps(EMPTY | {"latents": latents})))
 
 
 def sealed(header: str) -> bytes:

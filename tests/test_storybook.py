@@ -56,7 +56,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     folder = tmp_path_factory.mktemp("film")
     (folder / "story.yaml").write_text(STORY)
     command = [sys.executable, "-m", "artv_cli", "story", "story.yaml", "--json"]
-    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
 
 

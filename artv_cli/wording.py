@@ -17,7 +17,7 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{printable(_cut(', '.join(str(v)[:40] for v in value[:8])))}]"
     if isinstance(value, str):
-        return f"'{_cut(value)}'" if value.isprintable() else ascii(_cut(value))
+        return f"'{printable(_cut(value))}'"
     return "so much" if isinstance(value, int) and abs(value) >= 1 << 64 else _cut(str(value))
 
 

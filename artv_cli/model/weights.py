@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedModel
@@ -27,14 +27,13 @@ from artv_cli.latents import Dtype
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import Autoencoder, TextEncoder
 from artv_cli.model.folder import PARTS, ModelFolder, Preferences
-from artv_cli.model.header import read_header, require_floats
-from artv_cli.model.repository import INDEX, first_line, read_json, weight_files
-from artv_cli.model.unet import NOISE_LEVELS, ConditionedUNet
+from artv_cli.model.growth import grown_from
+from artv_cli.model.header import TensorInfo, read_header, require_floats
+from artv_cli.model.repository import INDEX, first_line, weight_files
+from artv_cli.model.scheduler import load_schedule, paper_scheduler, prediction_of, scheduler_config
+from artv_cli.model.unet import ConditionedUNet
 from artv_cli.settings import StaticNoise
 
-SCHEDULE_KEYS = ("beta_start", "beta_end", "num_train_timesteps")
-SCHEDULE_CHANGES = ("rescale_betas_zero_snr", "trained_betas")
-PREDICTIONS = ("epsilon", "v_prediction")
 ORIGIN_KEYS = ("_name_or_path", "is_local", "local_files_only")
 AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny)}
 
@@ -78,7 +77,7 @@ def load_model(
         return module.requires_grad_(False).eval().to(device)
 
     schedule = load_schedule(folder)
-    predicts_velocity = prediction_of(_scheduler_config(folder)) == "v_prediction"
+    predicts_velocity = prediction_of(scheduler_config(folder)) == "v_prediction"
     model = Model(
         ArtV(
             load("dynamic", ConditionedUNet),
@@ -95,47 +94,6 @@ def load_model(
     )
     _require_fit(folder, model)
     return model
-
-
-def load_schedule(folder: ModelFolder) -> Schedule:
-    """Read the noise schedule of a model folder."""
-    return schedule_of(_scheduler_config(folder), folder.name)
-
-
-def schedule_of(config: Mapping[str, Any], name: str) -> Schedule:
-    """Return the noise schedule that a scheduler's configuration of the model `name` describes.
-
-    Raises ModelError if it is another than the networks of Stable Diffusion are trained with.
-    """
-    kind = config.get("beta_schedule"), prediction_of(config)
-    if kind[0] != "scaled_linear" or kind[1] not in PREDICTIONS:
-        raise ModelError(
-            f"{name}: the scheduler is {kind[0]} with {kind[1]} prediction",
-            f"artv samples scaled_linear schedules with {' or '.join(PREDICTIONS)}.",
-        )
-    if changes := [key for key in SCHEDULE_CHANGES if config.get(key)]:
-        raise ModelError(
-            f"{name}: the scheduler changes its noise levels by {changes[0]}",
-            "artv samples the schedule as its betas give it.",
-        )
-    numbers: list[Any] = [config.get(key) for key in SCHEDULE_KEYS]
-    start, end, steps = numbers
-    in_order = all(isinstance(beta, float) for beta in (start, end)) and 0 < start <= end < 1
-    if not in_order or steps != NOISE_LEVELS:
-        raise ModelError(
-            f"{name}: the scheduler goes from {start} to {end} in {steps} steps",
-            f"artv samples schedules of {NOISE_LEVELS} steps, with betas between 0 and 1.",
-        )
-    return Schedule.scaled_linear(start, end, steps)
-
-
-def _scheduler_config(folder: ModelFolder) -> dict[str, Any]:
-    return read_json(folder.path / "scheduler" / PARTS["scheduler"], folder.name)
-
-
-def prediction_of(config: Mapping[str, Any]) -> Any:
-    """Return what a scheduler's configuration says that the network predicts."""
-    return config.get("prediction_type", "epsilon")
 
 
 def save_model(
@@ -196,21 +154,6 @@ def _forget_origin(config: Path) -> None:
     config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
-def paper_scheduler(
-    prediction: str = "epsilon", beta_start: float = 0.00085, beta_end: float = 0.0120
-) -> DDIMScheduler:
-    """Return the paper's schedule (Sec. 4), or one of its kind, as diffusers writes it down."""
-    return DDIMScheduler(
-        num_train_timesteps=NOISE_LEVELS,
-        beta_start=beta_start,
-        beta_end=beta_end,
-        beta_schedule="scaled_linear",
-        prediction_type=prediction,
-        clip_sample=False,
-        set_alpha_to_one=False,
-    )
-
-
 def load_weights(
     folder: Place, part: str, kind: Any, dtype: torch.dtype, variant: str | None
 ) -> nn.Module:
@@ -219,20 +162,23 @@ def load_weights(
     ModelError if not.
     """
     files = weight_files(folder.path, part, variant)
-    module, found = load_part(
-        folder,
-        part,
-        kind.from_pretrained,
-        use_safetensors=True,
-        variant=variant if any(f".{variant}" in file.name for file in files) else None,
-        output_loading_info=True,
-        # Left alone, transformers names such weights only in its log.
-        **{"dtype": dtype, "ignore_mismatched_sizes": True}
-        if issubclass(kind, PreTrainedModel)
-        else {"torch_dtype": dtype},
-    )
-    for file in files:  # here, since a file that is cut short is told of by the libraries
-        require_floats(read_header(file, folder.name), folder.name, part)
+    tensors: dict[str, TensorInfo] = {}
+    for file in files:
+        tensors |= read_header(file, folder.name)
+    require_floats(tensors, folder.name, part)
+    with grown_from(tensors):
+        module, found = load_part(
+            folder,
+            part,
+            kind.from_pretrained,
+            use_safetensors=True,
+            variant=variant if any(f".{variant}" in file.name for file in files) else None,
+            output_loading_info=True,
+            # Left alone, transformers names such weights only in its log.
+            **{"dtype": dtype, "ignore_mismatched_sizes": True}
+            if issubclass(kind, PreTrainedModel)
+            else {"torch_dtype": dtype},
+        )
     # The libraries fill what is missing with random values and say so in their log at most.
     if absent := sorted(found["missing_keys"]):
         raise bad_part(folder, part, f"{absent[0]} is missing")

@@ -16,7 +16,6 @@ from unittest import mock
 
 from artv_cli.errors import ModelError
 from artv_cli.model.folder import INDEX, PARTS, WEIGHTED_PARTS, find_model
-from artv_cli.model.repository import digest
 from benchmarks.trust.proof import Check, expect, randoms
 
 VALUES: tuple[Any, ...] = (
@@ -34,7 +33,7 @@ def weights(seed: int, folder: Path) -> Iterator[Check]:
     from tiny import tiny_folder
 
     model = tiny_folder(folder)
-    untouched = _Untouched(model)
+    untouched = _Untouched()
     for rng in randoms(seed):
         yield partial(_loads_or_tells, rng, model, untouched)
 
@@ -51,23 +50,18 @@ def waiting_code(seed: int, folder: Path) -> Iterator[Check]:
 class _Untouched:
     """Loads parts as artv does, but those that nobody touched only once: they cost most of it."""
 
-    def __init__(self, model: Path) -> None:
-        self._digests = {part: _part_digest(model, part) for part in PARTS}
+    def __init__(self) -> None:
         self._loaded: dict[str, Any] = {}
 
-    def once(self, load: Callable[..., Any]) -> Callable[..., Any]:
+    def once(self, load: Callable[..., Any], touched: str) -> Callable[..., Any]:
         def load_touched(place: Any, part: str, *rest: Any, **options: Any) -> Any:
-            if _part_digest(place.path, part) != self._digests[part]:
+            if part == touched:
                 return load(place, part, *rest, **options)
             if part not in self._loaded:
                 self._loaded[part] = load(place, part, *rest, **options)
             return self._loaded[part]
 
         return load_touched
-
-
-def _part_digest(model: Path, part: str) -> str:
-    return digest("", model, {part: part in WEIGHTED_PARTS}, None)
 
 
 def _loads_or_tells(rng: Random, model: Path, untouched: _Untouched, place: Path) -> None:
@@ -78,7 +72,7 @@ def _loads_or_tells(rng: Random, model: Path, untouched: _Untouched, place: Path
     if rng.random() < 0.02:
         file.unlink()
         rng.choice(NO_FILES)(file)
-    _load(copy, f"{file.relative_to(copy)}", untouched)
+    _load(copy, f"{file.relative_to(copy)}", untouched, file.parent.name)
 
 
 def drawn_file(rng: Random, files: Sequence[Path]) -> Path:
@@ -123,12 +117,12 @@ class _Touching:
         return os.mkdir, (self._marker, 0o700)
 
 
-def _load(copy: Path, what: str, untouched: _Untouched | None = None) -> None:
+def _load(copy: Path, what: str, untouched: _Untouched | None = None, touched: str = "") -> None:
     from artv_cli.model import weights
 
     loads = {"load_weights": weights.load_weights, "load_part": weights.load_part}
     if untouched:
-        loads = {name: untouched.once(load) for name, load in loads.items()}
+        loads = {name: untouched.once(load, touched) for name, load in loads.items()}
     try:
         with mock.patch.multiple(weights, **loads):
             weights.load_model(find_model(str(copy)))

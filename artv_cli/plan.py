@@ -2,8 +2,8 @@
 
 A frame is a target as in `make`; its key (`artv_cli.keys`) digests everything that decides its
 bits, the keys of the frames that it is conditioned on among it. So an edit changes the keys of
-what it touches and of what is made from that, up to the next cut, and of nothing else. Nothing
-here reads a file, and nothing runs a network.
+what it touches and of what is made from that, and of nothing else: up to the next cut, and behind
+it where an anchor reaches back. Nothing here reads a file, and nothing runs a network.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def make_plan(
 
 def _film_size(settings: Settings, model: ModelIdentity, place: str) -> tuple[int, int]:
     (width, height), step = settings.size or model.size, model.size_multiple
-    if width > 0 and height > 0 and width % step == height % step == 0:
+    if width % step == height % step == 0:
         return width, height
     below, above = (
         "x".join(str(max(step, (side + extra) // step * step)) for side in (width, height))

@@ -6,8 +6,9 @@ needed: only the model, and the frames that it is conditioned on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from random import Random
 from typing import Any
 
@@ -55,23 +56,35 @@ def redraw(store: FrameStore, count: int, open_engine: Open, random: Random) -> 
     """
     frames = list(drawn_frames(store))
     random.shuffle(frames)
-    engines: dict[tuple[str, str | None, str], Engine | None] = {}
     same: list[str] = []
     different: list[str] = []
-    foreign = 0
-    for frame in frames:
-        if len(same) + len(different) == count:
-            break
-        which = frame.model, frame.variant, str(frame.made_of["dtype"])
-        if which not in engines:
-            engines[which] = _opened(open_engine, *which)
-        engine = engines[which]
-        is_same = None if engine is None else _is_same(store, frame, engine)
-        if is_same is None:
-            foreign += 1
-        else:
-            (same if is_same else different).append(f"{frame.story}: frame {frame.number}")
+    foreign, share = 0, count
+    while frames and len(same) + len(different) < count:
+        chosen, frames = frames[:share], frames[share:]
+        share *= 4  # lest models be loaded time and again where most frames are foreign
+        for frame, is_same in _redrawn(store, chosen, open_engine):
+            if is_same is None:
+                foreign += 1
+            else:
+                (same if is_same else different).append(f"{frame.story}: frame {frame.number}")
+            if len(same) + len(different) == count:
+                break
     return Redrawing(tuple(same), tuple(different), foreign)
+
+
+def _redrawn(
+    store: FrameStore, frames: Iterable[DrawnFrame], open_engine: Open
+) -> Iterator[tuple[DrawnFrame, bool | None]]:
+    """Yield for each frame whether it is the same, model by model: one is in memory at a time."""
+    for which, alike in groupby(sorted(frames, key=_engine_of), _engine_of):
+        engine = _opened(open_engine, *which)
+        for frame in alike:
+            yield frame, None if engine is None else _is_same(store, frame, engine)
+        engine = None
+
+
+def _engine_of(frame: DrawnFrame) -> tuple[str, str, str]:
+    return frame.model, frame.variant or "", str(frame.made_of["dtype"])
 
 
 def drawn_frames(store: FrameStore) -> Iterator[DrawnFrame]:
@@ -98,9 +111,9 @@ def _parents(made_of: Mapping[str, Any]) -> tuple[str, ...]:
     return (*made_of["references"], made_of["anchor"]) if made_of["role"] == "next" else ()
 
 
-def _opened(open_engine: Open, model: str, variant: str | None, dtype: str) -> Engine | None:
+def _opened(open_engine: Open, model: str, variant: str, dtype: str) -> Engine | None:
     try:
-        return open_engine(model, variant, dtype)
+        return open_engine(model, variant or None, dtype)
     except ModelError:
         return None
 

@@ -137,6 +137,8 @@ def stand_in_model(
         autoencoder="AutoencoderKL",
         latent_channels=4,
         downsampling=8,
+        unet_width=32,
+        vae_width=32,
     )
 
 

@@ -211,6 +211,8 @@ def test_an_artv_model_is_no_base(folder: Path) -> None:
         ("unet", {"down_block_types": ["AttnDownBlock2D"] * 4}, "has a AttnDownBlock2D"),
         ("unet", {"_class_name": "SD3Transformer2DModel"}, "is a SD3Transformer2DModel"),
         ("unet", {"block_out_channels": None, "down_block_types": None}, "cannot be understood"),
+        ("unet", {"sample_size": 1e999}, "cannot be understood"),
+        ("vae", {"block_out_channels": []}, "cannot be understood"),
         ("vae", {"_class_name": "AutoencoderTiny"}, "its vae is a AutoencoderTiny"),
         ("vae", {"latent_channels": 16}, "of 16-channel latents"),
         ("text_encoder", {"architectures": ["CLIPTextModelWithProjection"]}, "WithProjection"),

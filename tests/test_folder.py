@@ -368,10 +368,26 @@ def test_an_artv_entry_of_another_kind_is_refused(folder: Path, entry: object) -
     assert "artv" in complaint(folder)
 
 
-@pytest.mark.parametrize("channels", [None, 7])
+@pytest.mark.parametrize(
+    "channels",
+    [None, 7, "xy", [], ["x"], [None], {"a": 1}, [-4], [True], [4.0], [1 << 30], [1] * 100],
+    ids=str,
+)
 def test_configs_that_do_not_say_their_channels_are_refused(folder: Path, channels: object) -> None:
     path = folder / "dynamic" / "config.json"
     edit_json(path, lambda config: config["unet_config"].update(block_out_channels=channels))
+    assert "do not say their channels" in complaint(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"block_out_channels": ["x"]}, *({"latent_channels": n} for n in (None, 0, 1e999, "4"))],
+    ids=str,
+)
+def test_autoencoders_that_do_not_say_their_channels_are_refused(
+    folder: Path, change: dict[str, Any]
+) -> None:
+    edit_json(folder / "vae" / "config.json", lambda config: config.update(change))
     assert "do not say their channels" in complaint(folder)
 
 

@@ -41,6 +41,8 @@ def test_names_dtypes_shapes_and_metadata_are_read(file: Path) -> None:
     [
         *({"data_offsets": wrong} for wrong in ([], [0], "x", None, 3, {}, [0, "4"], [0, None])),
         *({"shape": wrong} for wrong in (None, 3, ["x"], [None], [1e999], [float("nan")])),
+        *({"shape": wrong} for wrong in ([2**62], [9], [-1], [-1, -1])),  # in four bytes
+        {"more": 1},
     ],
     ids=str,
 )
@@ -64,6 +66,12 @@ def test_malformed_metadata_are_refused(file: Path, header: str) -> None:
     write(file, header)
     with pytest.raises(ModelError, match="is not a safetensors file, or is cut short"):
         read_metadata(file, "m")
+
+
+def test_a_file_that_cannot_be_read_is_not_said_to_be_of_another_kind(file: Path) -> None:
+    for read in (read_header, read_metadata):
+        with pytest.raises(ModelError, match="weights.safetensors cannot be read: .*No such file"):
+            read(file, "m")
 
 
 def test_a_file_of_another_length_than_its_header_says_is_refused(file: Path) -> None:

@@ -97,6 +97,9 @@ def test_a_picture_is_drawn_as_large_as_the_model_knows_them_in_the_films_shape(
         ({"sample_size": 64}, {"block_out_channels": [1, 2, 3, 4]}, 512),
         ({}, {"block_out_channels": [1, 2, 3, 4]}, 1024),
         ({"sample_size": [64, 96]}, {}, 1024),
+        ({"sample_size": 10**400}, {"block_out_channels": [1, 2, 3, 4]}, 1024),
+        ({"sample_size": -64}, {"block_out_channels": [1, 2, 3, 4]}, 1024),
+        ({"sample_size": 64}, {"block_out_channels": "wide"}, 1024),
     ],
 )
 def test_the_side_it_was_trained_at_is_told_by_its_configs(
@@ -154,6 +157,13 @@ def _cut_short(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1])
 
 
+def _processor_with_code(folder: Path) -> None:
+    """Left to itself, transformers asks on the terminal whether to run it."""
+    inner = {"image_processor_type": "Evil", "auto_map": {"AutoImageProcessor": "evil.Evil"}}
+    config = {"processor_class": "CLIPProcessor", "parts": [{"image_processor": inner}]}
+    (folder / "tokenizer" / "preprocessor_config.json").write_text(json.dumps(config))
+
+
 def index_with(**entries: Any) -> Callable[[Path], None]:
     return lambda folder: edit_json(folder / INDEX, lambda index: index.update(entries))
 
@@ -172,6 +182,7 @@ def index_with(**entries: Any) -> Callable[[Path], None]:
         (index_with(artv={}), "holds an artv model", "Leave `key_frame` out"),
         (index_with(_class_name=["my_pipeline", "Mine"]), "its pipeline is of neither", "Name"),
         (index_with(unet=["my_unet", "MyUNet"]), "its part unet is of neither", "Name"),
+        (_processor_with_code, "its part tokenizer is of neither", "Name"),
         (index_with(unet=["diffusers", None]), "its part unet is of neither", "Name"),
         (index_with(**{"../unet": ["diffusers", "X"]}), "its part ../unet is of neither", "Name"),
     ],

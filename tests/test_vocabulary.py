@@ -104,6 +104,17 @@ def test_a_model_that_reads_pieces_of_words_knows_all_words(
     assert read_vocabulary(model_in(tmp_path)) is None
 
 
+@pytest.mark.parametrize("places", [1e999, "many", None, []])
+def test_a_model_that_does_not_say_how_many_words_it_reads_reads_all(
+    tmp_path: Path, places: object
+) -> None:
+    teach(tmp_path, "cat")
+    (tmp_path / "tokenizer" / "tokenizer_config.json").write_text(
+        json.dumps({"model_max_length": places})
+    )
+    assert read_vocabulary(model_in(tmp_path)) is None
+
+
 def test_a_damaged_tokenizer_is_one_sentence(tmp_path: Path) -> None:
     teach(tmp_path, "cat")
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{")

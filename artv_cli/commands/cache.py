@@ -191,7 +191,7 @@ def _compared(again: Redrawing) -> str:
 
 
 def _fail_on(found: Verification, again: Redrawing | None, store: FrameStore) -> None:
-    """Raise ArtvError for what is wrong, the worst last: damage can be mended, other bits not."""
+    """Raise ArtvError for the worst that is wrong: damage can be mended, other bits cannot."""
     if again is not None and again.different:
         raise ArtvError(
             f"{len(again.different)} frames of {store.root} come out otherwise when they are drawn"

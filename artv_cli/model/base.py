@@ -137,7 +137,7 @@ def find_base(
         base = _folder(name, path, variant)
     try:
         _require_family(base)
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelError(
             f"{name}: its configs cannot be understood ({type(error).__name__}: {error})", _SOURCES
         ) from None

@@ -28,8 +28,8 @@ from artv_cli.latents import ITEM_SIZE, Dtype
 from artv_cli.model.repository import (
     INDEX,
     Found,
+    block_widths,
     digest,
-    first_line,
     from_hub,
     local_folder,
     read_json,
@@ -73,7 +73,8 @@ class Preferences(BaseModel):
 class ModelFolder(Found):
     """A complete model folder, and how it likes to be used.
 
-    Width and height of a frame must be multiples of `size_multiple`.
+    Width and height of a frame must be multiples of `size_multiple`. `unet_width` and `vae_width`
+    are the channels at the first level of Φ_dynamic and of the autoencoder.
     """
 
     preferences: Preferences
@@ -81,6 +82,8 @@ class ModelFolder(Found):
     autoencoder: str
     latent_channels: int
     downsampling: int
+    unet_width: int
+    vae_width: int
 
     @property
     def vae_fingerprint(self) -> str:
@@ -142,27 +145,26 @@ def _describe(
     name: str, path: Path, index: Mapping[str, Any], vae: Mapping[str, Any], variant: str | None
 ) -> ModelFolder:
     preferences = _preferences(index, path / INDEX, name)
-    unet: Any = read_json(path / "dynamic" / PARTS["dynamic"], name).get("unet_config")
-    try:
-        channels = int(vae.get("latent_channels", 4))
-        blocks = vae.get("block_out_channels") or vae["decoder_block_out_channels"]
-        downsampling = 2 ** (len(blocks) - 1)
-        size_multiple = downsampling * 2 ** (len(unet["block_out_channels"]) - 1)
-    except (KeyError, TypeError, ValueError) as error:
+    unet = read_json(path / "dynamic" / PARTS["dynamic"], name).get("unet_config")
+    unet_widths = block_widths(unet) if isinstance(unet, dict) else None
+    vae_widths, channels = block_widths(vae), vae.get("latent_channels", 4)
+    if unet_widths is None or vae_widths is None or type(channels) is not int or channels < 1:
         raise ModelError(
-            f"{name}: the configs of dynamic/ and vae/ in {path} do not say their channels"
-            f" ({first_line(error)})",
+            f"{name}: the configs of dynamic/ and vae/ in {path} do not say their channels",
             "Fetch the model again.",
-        ) from None
+        )
+    downsampling = 2 ** (len(vae_widths) - 1)
     return ModelFolder(
         name=name,
         path=path,
         fingerprint=fingerprint(path, preferences, variant),
         preferences=preferences,
-        size_multiple=size_multiple,
+        size_multiple=downsampling * 2 ** (len(unet_widths) - 1),
         autoencoder=vae["_class_name"],
         latent_channels=channels,
         downsampling=downsampling,
+        unet_width=unet_widths[0],
+        vae_width=vae_widths[0],
     )
 
 

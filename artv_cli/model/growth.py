@@ -25,8 +25,8 @@ class OutgrownError(ValueError):
 def grown_from(tensors: Mapping[str, TensorInfo]) -> Iterator[None]:
     """Stop every network that grows meanwhile to twice the weights that its files hold.
 
-    Raises OutgrownError there: at so many tensors, or at so many values in them. What is built so
-    far is no more than a model whose weights are there.
+    Raises OutgrownError there: at so many tensors, or at so many values in them. Buffers, which a
+    few kinds of networks compute from their config, are not counted.
     """
     most = SLACK * len(tensors), SLACK * sum(info.count for info in tensors.values())
     count = values = 0

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from artv_cli.errors import UsageError
 from artv_cli.latents import ITEM_SIZE, Dtype
 from artv_cli.model.folder import ModelFolder
 from artv_cli.model.header import read_header
-from artv_cli.model.repository import Found, read_json, weight_files
+from artv_cli.model.repository import Found, block_widths, read_json, weight_files
 from artv_cli.model.text_to_image import CONFIG, TextToImageFolder
 from artv_cli.settings import Offload
 from artv_cli.tiles import tile_side
@@ -83,14 +83,6 @@ class _Need(ABC):
             for info in read_header(file, self.model.name).values():
                 yield info.count
 
-    def _config(self, part: str) -> dict[str, Any]:
-        return read_json(self.model.path / part / CONFIG, self.model.name)
-
-    def _decoding(self, widths: Sequence[Any], size: tuple[int, int]) -> int:
-        """Return how many values an autoencoder of such widths computes for what it takes whole."""
-        width, height = size
-        return VAE_MAPS * 2 * int(widths[0]) * width * height
-
 
 @dataclass(frozen=True)
 class Demand(_Need):
@@ -104,13 +96,10 @@ class Demand(_Need):
     def activations(self) -> int:
         """Bytes that are computed on the device at one time, roughly."""
         width, height = self.size
-        unet: Any = self._config("dynamic").get("unet_config")
         latent = width * height // self.model.downsampling**2
-        drawing = BRANCHES * UNET_MAPS * int(unet["block_out_channels"][0]) * latent
-        vae = self._config("vae")
-        widths = vae.get("block_out_channels") or vae["decoder_block_out_channels"]
+        drawing = BRANCHES * UNET_MAPS * self.model.unet_width * latent
         tile = tile_side(self.size) or max(self.size)
-        decoding = self._decoding(widths, (min(width, tile), min(height, tile)))
+        decoding = _decoding(self.model.vae_width, (min(width, tile), min(height, tile)))
         return ITEM_SIZE[self.dtype] * max(drawing, decoding)
 
     def smaller(self) -> Iterator[tuple[str, Self]]:
@@ -139,14 +128,17 @@ class PictureDemand(_Need):
         A transformer draws in less than what its autoencoder then takes for the picture.
         """
         width, height = self.size
-        vae = self._config("vae") if "vae" in self.model.networks else {}
-        blocks = vae.get("block_out_channels") or vae.get("decoder_block_out_channels") or [0]
-        values = self._decoding(blocks, self.size)  # diffusers' pipelines tile nothing
-        if "unet" in self.model.networks:
-            latent = width * height // 4 ** (len(blocks) - 1)
-            widths = self._config("unet").get("block_out_channels") or [0]
-            values = max(values, PICTURE_BRANCHES * UNET_MAPS * int(widths[0]) * latent)
-        return ITEM_SIZE[self.dtype] * values
+        blocks = self._widths("vae")
+        latent = width * height // int(4 ** (len(blocks) - 1))
+        drawing = PICTURE_BRANCHES * UNET_MAPS * self._widths("unet")[0] * latent
+        decoding = _decoding(blocks[0], self.size)  # diffusers' pipelines tile nothing
+        return ITEM_SIZE[self.dtype] * max(drawing, decoding)
+
+    def _widths(self, part: str) -> list[int]:
+        if part not in self.model.networks:
+            return [0]
+        config = read_json(self.model.path / part / CONFIG, self.model.name)
+        return block_widths(config) or [0]
 
     def smaller(self) -> Iterator[tuple[str, Self]]:
         """Yield nothing: below the size that such a model was trained at, pictures fall apart."""
@@ -154,6 +146,12 @@ class PictureDemand(_Need):
 
     def _turns(self) -> Iterable[Iterable[str]]:
         return [(part,) for part in self.model.networks]
+
+
+def _decoding(channels: int, size: tuple[int, int]) -> int:
+    """Return how many values an autoencoder computes for what it takes whole."""
+    width, height = size
+    return VAE_MAPS * 2 * channels * width * height
 
 
 def require_memory(

@@ -20,6 +20,7 @@ from artv_cli.files.input_file import open_file
 INDEX = "model_index.json"
 HERE = "."  # the one part of a model that has no folders of parts
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+_MOST_LEVELS, _WIDEST = 16, 1 << 20  # far beyond any network's levels and channels
 CONFIGS = (".json", ".txt", ".model")  # the last are vocabularies of SentencePiece
 
 
@@ -152,6 +153,15 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{name}: {path} is not a JSON object", "Fetch the model again.")
     return content
+
+
+def block_widths(config: Mapping[str, Any]) -> list[int] | None:
+    """Return the channels of each level of a UNet or an autoencoder, None where none are told."""
+    kinds = "", "decoder_", "encoder_"
+    widths = next(filter(None, (config.get(f"{kind}block_out_channels") for kind in kinds)), None)
+    if not isinstance(widths, list) or not 0 < len(widths) <= _MOST_LEVELS:
+        return None
+    return widths if all(type(width) is int and 0 < width <= _WIDEST for width in widths) else None
 
 
 def digest(head: str, path: Path, parts: Mapping[str, bool], variant: str | None) -> str:

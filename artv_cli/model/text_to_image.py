@@ -19,6 +19,7 @@ from artv_cli.model.header import read_header, require_floats
 from artv_cli.model.repository import (
     INDEX,
     Found,
+    block_widths,
     digest,
     from_hub,
     local_folder,
@@ -29,10 +30,13 @@ from artv_cli.model.repository import (
 
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")  # the last has the safety checker
 CONFIG = "config.json"  # networks have one; tokenizers, schedulers and the like call it otherwise
+_CONFIGS = f"*{CONFIG}"
+_CODE = "auto_map"  # the key under which a config names modules that lie beside it
 _ORIGIN = ("_name_or_path", "_diffusers_version", "_ignore_files")
 _KINDS = "a folder that holds a text-to-image pipeline of diffusers"
 _STEP = 64  # pixels: what the sides of these models' pictures are multiples of
 _SIDE = 1024  # pixels: what models that do not say it are trained at
+_LARGEST_SAMPLE = 4096  # latent values: more than any model draws
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def find_text_to_image(
     for part in parts:
         if not (path / part).is_dir():
             raise ModelError(f"{name}: {part}/ is missing in {path}", "Fetch the model again.")
+        if any(_names_code(read_json(f, name)) for f in sorted((path / part).glob(_CONFIGS))):
+            raise _foreign(name, f"its part {part}")
     networks = {part: kind for part, kind in parts.items() if (path / part / CONFIG).is_file()}
     for part in networks:
         setting = "`variant:` in `key_frame:`, as in"
@@ -119,6 +125,20 @@ def _parts(index: Mapping[str, Any], name: str) -> Iterator[tuple[str, tuple[str
                 raise _foreign(name, f"its part {part!s:.40}")
 
 
+def _names_code(config: object) -> bool:
+    """Tell whether a config names code anywhere: a processor's would be offered to be run."""
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if _CODE in value:
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
+
+
 def _foreign(name: str, what: str) -> ModelError:
     return ModelError(
         f"{name}: {what} is of neither diffusers nor transformers: it would bring code of its own,"
@@ -133,9 +153,8 @@ def _side(path: Path, networks: Mapping[str, Any], name: str) -> int:
     for part in ("unet", "transformer"):
         if part in networks:
             drawing |= read_json(path / part / CONFIG, name)
-    vae = read_json(path / "vae" / CONFIG, name) if "vae" in networks else {}
     side = drawing.get("sample_size")
-    blocks = vae.get("block_out_channels") or vae.get("encoder_block_out_channels")
-    if not isinstance(side, int) or not isinstance(blocks, list):
+    widths = block_widths(read_json(path / "vae" / CONFIG, name)) if "vae" in networks else None
+    if widths is None or type(side) is not int or not 0 < side <= _LARGEST_SAMPLE:
         return _SIDE
-    return side * 2 ** (len(blocks) - 1) or _SIDE
+    return int(side * 2 ** (len(widths) - 1))

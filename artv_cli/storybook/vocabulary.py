@@ -82,7 +82,7 @@ def read_vocabulary(model: ModelFolder) -> Vocabulary | None:
             return None
         words = frozenset(word for word in tokenizer["model"]["vocab"] if word.isalpha())
         return Vocabulary(words, int(config["model_max_length"]) - 2)  # but for start and end
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return None  # loading it will say what is wrong
 
 

@@ -194,10 +194,10 @@ def test_a_look_at_the_header_agrees_with_a_read_and_touches_nothing(
 def test_a_frame_of_another_environment_is_used_and_said_so(
     store: FrameStore, packed: bytes, warnings: list[str]
 ) -> None:
-    here = {"torch": "2.10.0", "device": "cpu"}
+    here = {"torch": "2.10.0", "device": "cpu", "threads": "1"}
     elsewhere = FrameStore(store.root, environment=here, warn=warnings.append)
     assert elsewhere.get(KEY, PARENTS) is not None
-    assert elsewhere.foreign == {"torch 2.9.0, here 2.10.0": 1}
+    assert elsewhere.foreign == {"threads ?, here 1, torch 2.9.0, here 2.10.0": 1}
     assert store.get(KEY, PARENTS) is not None and store.foreign == {}
 
 
@@ -293,6 +293,32 @@ def test_a_file_that_comes_out_short_is_not_committed(
     assert not store.path(KEY).exists() and not list(store.root.rglob("*.tmp"))
 
 
+def test_a_frame_that_goes_while_all_are_verified_is_passed_over(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is pruned: those behind it are read all the same."""
+    store.put(OTHER_KEY, LATENTS, PIXELS, {})
+    first, second = sorted(store.root.glob("frames/*/*.artv"))
+    read = cache.entry_at
+
+    def read_or_gone(path: Path, *root: Path) -> Entry:
+        if path == first:
+            raise FileNotFoundError(path)
+        return read(path, *root)
+
+    monkeypatch.setattr(cache, "entry_at", read_or_gone)
+    assert store.verify() == cache.Verification(1, ()) and second.exists()
+
+
+def test_a_new_store_survives_a_power_cut_from_its_lock_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
+    with FrameStore(tmp_path / ".artv", warn=pytest.fail).lock():
+        assert tmp_path in synced
+
+
 def test_an_interrupt_in_the_middle_of_a_write_leaves_nothing_behind(
     store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,7 +335,8 @@ def test_an_interrupt_in_the_middle_of_a_write_leaves_nothing_behind(
 def test_a_folder_whose_rights_forbid_writing_is_told_before_a_model_is_loaded(
     store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)  # whoever runs the tests as root may write
+    # Whoever runs the tests as root may write.
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK | os.X_OK)
     with pytest.raises(StorageError, match="cannot be written"):
         store.prepare()
     assert store.get(KEY, PARENTS) is not None

@@ -86,3 +86,12 @@ def test_tests_that_fail_without_a_mutant_prove_nothing(toy: Path) -> None:
     (toy / "tests/test_toy.py").write_text("def test_two():\n    assert False\n")
     with pytest.raises(RuntimeError, match="fail without any mutant"):
         next(try_mutants("artv_cli/toy.py", ["tests/test_toy.py"], None, toy))
+
+
+def test_tests_that_were_killed_say_nothing(toy: Path) -> None:
+    (toy / "tests/test_toy.py").write_text(
+        "import os\nfrom artv_cli.toy import two\n"
+        "def test_two():\n    two() == 2 or os.kill(os.getpid(), 9)\n"
+    )
+    with pytest.raises(RuntimeError, match=r"toy\.py: its tests were killed by signal 9"):
+        list(try_mutants("artv_cli/toy.py", ["tests/test_toy.py"], None, toy))

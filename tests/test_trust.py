@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -29,17 +30,19 @@ from artv_cli.cache.store import FrameStore
 from artv_cli.errors import ArtvError, ModelError
 from artv_cli.files import output
 from artv_cli.media import video
+from artv_cli.model import text_to_image
 from artv_cli.render import render
 from benchmarks.trust import __main__ as command
-from benchmarks.trust import disks, faults, films, ledger, mutations, proof, stories
-from benchmarks.trust import weights as hostile
+from benchmarks.trust import disks, faults, films, ledger, mutations, proof, roads, stories
+from benchmarks.trust import waiting_code as baited
 from benchmarks.trust.corruption import corruption
 from benchmarks.trust.kills import IN_FILM, film, kills, kills_around_calls
 from benchmarks.trust.models import model_kills
 from benchmarks.trust.proof import Check, Row, Tally, prove
 from benchmarks.trust.rows import ROWS
 from benchmarks.trust.same_bits import WAYS, same_bits
-from benchmarks.trust.weights import drawn_file, waiting_code, weights
+from benchmarks.trust.waiting_code import waiting_code
+from benchmarks.trust.weights import drawn_file, weights
 
 Checks = Callable[[int, Path], Iterator[Check]]
 
@@ -267,8 +270,19 @@ def test_a_model_folder_whose_pickles_are_opened_breaks_its_promise(
                 pickle.loads(file.read_bytes())
         raise ModelError("It is no model.", "Take another.")
 
-    monkeypatch.setattr(hostile, "find_model", open_all)
+    monkeypatch.setattr(roads, "find_model", open_all)
     assert told in first_broken(checks, tmp_path, monkeypatch)
+
+
+def test_a_processor_whose_code_is_offered_breaks_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_to_image, "_names_code", lambda config: False)
+    bait = "naming code"
+    monkeypatch.setattr(baited, "BAITS", {bait: baited.BAITS[bait]})
+    assert "code in feature_extractor/, naming code: was run" in first_broken(
+        waiting_code, tmp_path, monkeypatch
+    )
 
 
 def test_an_unclassified_field_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,6 +432,17 @@ def test_what_another_process_has_proved_meanwhile_stays(
     monkeypatch.setattr(sys, "argv", ["trust", "--output", str(path)])
     command.main()
     assert [run.row for run in ledger.read_runs(path)] == ["others", NUMBERS.name]
+
+
+def test_runs_that_end_together_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "trust.md"
+    runs = [ledger.Run("numbers", seed, 1, 0, 1.0, False, "abc") for seed in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(lambda run: len(ledger.add(run, [NUMBERS], path)), runs)) == [
+            *range(1, 13)
+        ]
+    assert sorted(run.seed for run in ledger.read_runs(path)) == [*range(12)]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_only_full_runs_and_those_that_say_where_add_to_the_report(

@@ -39,9 +39,8 @@ def main() -> int:
         is_broken = is_broken or bool(tally.broken)
         if ledger.is_known(row, seed, runs):
             print(f"{row.name}: seed {seed} was run before, so this is not counted again")
-        elif output:  # read again: another process may have proved another row meanwhile
-            runs = [*ledger.read_runs(output), ledger.run_of(row, seed, tally, code)]
-            output.write_text(ledger.report(ROWS, runs))
+        elif output:
+            runs = ledger.add(ledger.run_of(row, seed, tally, code), ROWS, output)
         print(f"{row.name}: {tally.held} held, {len(tally.broken)} broken, {tally.seconds:.1f} s")
         for broken in tally.broken:
             print(f"  {broken}")

@@ -41,6 +41,8 @@ def full_disks(seed: int, folder: Path) -> Iterator[Check]:
 
 
 def _limited(limit: int, longest: int, whole: list[str], root: Path) -> None:
+    stories.store_at(root).prepare()  # which writes a file of its own
+
     def work() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         stories.digests(SHORT_PLAN, root)

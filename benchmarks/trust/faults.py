@@ -18,7 +18,7 @@ from artv_cli.media.video import RECIPE_FILE
 from benchmarks.trust import stories
 from benchmarks.trust.calls import around_calls, takes_room
 from benchmarks.trust.kills import calls_of, expect_resumed, film
-from benchmarks.trust.proof import Check, expect
+from benchmarks.trust.proof import Check, expect, randoms
 from benchmarks.trust.stories import (
     FILM,
     disturbances,
@@ -79,22 +79,28 @@ class Fault(NamedTuple):
 
 
 def failing_calls(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield every call of a 24-frame story and its export, failing in every mode.
-
-    So for an .mp4 from nothing. For every kind of film, where most frames and an older film are
-    there: of calls of one name in a row one, in one mode, both drawn at random.
-    """
-    rng = Random(seed)
-    faults: list[Fault] = []
-    for name in NAMES:
-        fresh, begun = scenes(name, folder / name)
-        if name == FILM:
-            faults += [fault for modes in _faults(fresh, folder / "count") for fault in modes]
-        calls = groupby(_faults(begun, folder / f"count {name}"), lambda modes: modes[0].name)
-        faults += [rng.choice(rng.choice(list(alike))) for _, alike in calls]
-    rng.shuffle(faults)
+    """Yield every call of a 24-frame story and its export into an .mp4, failing in every mode."""
+    fresh, _ = scenes(FILM, folder / FILM)
+    faults = [fault for modes in _faults(fresh, folder / "count") for fault in modes]
+    Random(seed).shuffle(faults)
     for fault in faults:
         yield partial(_survives, fault)
+
+
+def failing_calls_over_older(seed: int, folder: Path) -> Iterator[Check]:
+    """Yield calls of films of every kind, where most frames and an older film are there.
+
+    Call and mode are drawn at random, and first one of the stretches of calls of one name, so that
+    what is called seldom fails as often as what is called for every frame.
+    """
+    stretches: dict[str, list[list[list[Fault]]]] = {}
+    for name in NAMES:
+        _, begun = scenes(name, folder / name)
+        calls = groupby(_faults(begun, folder / f"count {name}"), lambda modes: modes[0].name)
+        stretches[name] = [list(alike) for _, alike in calls]
+    for rng in randoms(seed):
+        calls_alike = rng.choice(stretches[rng.choice(NAMES)])
+        yield partial(_survives, rng.choice(rng.choice(calls_alike)))
 
 
 def scenes(name: str, folder: Path) -> tuple[Scene, Scene]:
@@ -189,8 +195,4 @@ def resumes(home: Path, scene: Scene, after: str) -> None:
     expect(report.frame_digests == scene.frames, f"{after}: other frames")
     files = stories.beside_cache(home)
     expect(files == scene.files, f"{after}: other files: {_other(files, scene.files)}")
-    # A side file's work folder goes when that file is written next.
-    left = [
-        name for name in leftovers(home) if name.startswith(f".{scene.name}.") or ".tmp" in name
-    ]
-    expect(not left, f"{after}: {left} left behind")
+    expect(not (left := leftovers(home, scene.name)), f"{after}: {left} left behind")

@@ -17,14 +17,23 @@ import imageio_ffmpeg
 import numpy as np
 
 from artv_cli.errors import EncodeError, StorageError
+from artv_cli.files import output
 from artv_cli.latents import Pixels
 from artv_cli.media.video import write_video
 from benchmarks.trust import stories
+from benchmarks.trust.kills import Place, killed_at_place
 from benchmarks.trust.proof import Check, expect, randoms
 from benchmarks.trust.stories import fork, wait
 
 NAMES = ("film.mp4", "film.mp4", "film.gif", "film.webp", "film.png", "film")
 COUNT = 24
+PLACES = (
+    Place(output, "_sync"),  # the new film is there as a whole, but not on the disk
+    Place(output, "_take_place"),
+    Place(output, "sync_folder"),  # of the folder in which it has taken its place
+    Place(output, "_clear"),
+)
+"""Where a writer is killed, besides anywhere: before each step to the new film's place."""
 
 FAKES = {
     "missing": None,
@@ -78,7 +87,8 @@ def _killed(rng: Random, name: str, old: Film, new: Film, folder: Path) -> dict[
     before = old.content if rng.random() < 0.8 else None
     if before is not None:
         _write(path, "old")
-    while (code := _killed_within(path, rng.uniform(0, 1.2 * new.seconds))) != -signal.SIGKILL:
+    place = rng.choice((None, *PLACES))
+    while (code := _killed_at(place, rng.uniform(0, 1.2 * new.seconds), path)) != -signal.SIGKILL:
         expect(code == 0, f"{name}: the writer ended with {code}")
         _write(path, "old")  # it was done too soon: once more
         before = old.content
@@ -93,8 +103,13 @@ def _killed(rng: Random, name: str, old: Film, new: Film, folder: Path) -> dict[
     return {f"leaving {left}": 1}
 
 
-def _killed_within(path: Path, seconds: float) -> int:
-    """Have a child write a new film, kill it so long after its first frame, and return its code."""
+def _killed_at(place: Place | None, seconds: float, path: Path) -> int:
+    """Have a child write a new film, and return its code: it is killed at a place of the code.
+
+    Where that is None, so long after its first frame.
+    """
+    if place is not None:
+        return wait(fork(partial(killed_at_place, partial(_write, path, "new"), place, 0)))
     told, begun = os.pipe()
     child = fork(partial(_write, path, "new", begun))
     os.close(begun)

@@ -26,7 +26,7 @@ from benchmarks.trust.proof import Check, expect, randoms
 from benchmarks.trust.stories import (
     FILM,
     FRAMES,
-    SHORT_PLAN,
+    SHORT,
     disturbances,
     expect_kept,
     fork,
@@ -164,7 +164,7 @@ def kill_until_through(
             os.kill(child, signal.SIGKILL)
         else:
             last = rng.randrange(places[place].passes or passes)
-            fatal = partial(_killed_at_place, work, places[place], last)
+            fatal = partial(killed_at_place, work, places[place], last)
             child = fork(fatal, complaint)
         code = wait(child)
         said = told(complaint)
@@ -183,7 +183,7 @@ def film(home: Path, name: str = FILM, *segments: dict[str, Any]) -> StoryReport
         return stories.make_film(home, name, *segments)
 
 
-def _killed_at_place(work: Callable[[], object], place: Place, passes: int) -> None:
+def killed_at_place(work: Callable[[], object], place: Place, passes: int) -> None:
     """Work, and be killed when `place` is reached after so many passes."""
     owner, name, _ = place
     original, passed = getattr(owner, name), count()
@@ -198,12 +198,12 @@ def _killed_at_place(work: Callable[[], object], place: Place, passes: int) -> N
 
 
 def kills_around_calls(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield a kill before and one after every call to the file system that a render makes."""
-    stories.digests(SHORT_PLAN, folder / "warm")
-    whole = stories.digests(SHORT_PLAN, folder / "whole")
-    root = folder / "count"
-    root.mkdir()
-    calls = calls_of(root, partial(stories.digests, SHORT_PLAN, root))
+    """Yield a kill before and one after every call to the file system that a short film makes."""
+    film(folder / "warm", FILM, SHORT)
+    whole = whole_of(film(folder / "whole", FILM, SHORT), folder / "whole", 0)
+    home = folder / "count"
+    home.mkdir()
+    calls = calls_of(home, partial(film, home, FILM, SHORT))
     cases = list(product(range(len(calls)), (True, False)))
     Random(seed).shuffle(cases)
     for case in cases:
@@ -223,20 +223,22 @@ def calls_of(folder: Path, work: Callable[[], object]) -> list[str]:
     return names
 
 
-def _killed_at(case: tuple[int, bool], whole: list[str], root: Path) -> None:
+def _killed_at(case: tuple[int, bool], whole: Whole, home: Path) -> None:
+    cache = home / ".artv"
+
     def kill(number: int, name: str, before: bool) -> None:
         if (number, before) == case:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def render_until_killed() -> None:
-        with around_calls(root, kill):
-            stories.digests(SHORT_PLAN, root)
+    def work_until_killed() -> None:
+        with around_calls(home, kill):
+            film(home, FILM, SHORT)
 
-    code = wait(fork(render_until_killed))
+    code = wait(fork(work_until_killed))
     expect(code == -signal.SIGKILL, f"the child ended with {code} at call {case}")
-    expect(not (found := disturbances(root)), f"after a kill at call {case}: {found}")
-    before, frames = kept(root), stories.frames(SHORT_PLAN, root)
-    digests = [frame.entry.digest for frame in frames]
-    expect(digests == whole, f"other frames after a kill at call {case}")
-    expect_resumed(before, kept(root), sum(not frame.reused for frame in frames))
-    expect(not leftovers(root), "the next render sweeps what a kill left")
+    expect(not (found := disturbances(cache)), f"after a kill at call {case}: {found}")
+    before, report = kept(cache), film(home, FILM, SHORT)
+    expect(report.frame_digests == whole.frames, f"other frames after a kill at call {case}")
+    expect(stories.beside_cache(home) == whole.files, f"other files after a kill at call {case}")
+    expect_resumed(before, kept(cache), report.rendered)
+    expect(not leftovers(home), "the next render sweeps what a kill left")

@@ -6,12 +6,15 @@ made in pieces, by whoever has the time.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from artv_cli.files.durable import commit
 from benchmarks.trust.proof import Row, Tally
 
 PATH = Path(__file__).parents[1] / "trust.md"
@@ -19,8 +22,6 @@ _RUN = re.compile(
     r"\| (?P<row>[\w-]+) \| (?P<seed>\d+) \| (?P<held>[\d,]+) \| (?P<broken>[\d,]+) "
     r"\| (?P<seconds>[\d,.]+) \| (?P<is_all>yes|no) \| (?P<code>\S+) \| (?P<kinds>[^|]*) \|"
 )
-
-
 _KIND = re.compile(r"([\d,]*\d) ([^,|]+)")
 
 
@@ -65,6 +66,18 @@ def read_runs(path: Path = PATH) -> list[Run]:
         )
         for found in _RUN.finditer(path.read_text())
     ]
+
+
+def add(run: Run, rows: Sequence[Row], path: Path) -> list[Run]:
+    """Add a run to a report, and return all that it holds then: other processes may add as well."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        runs = [*read_runs(path), run]
+        commit(path, report(rows, runs).encode())
+    finally:
+        os.close(folder)
+    return runs
 
 
 def next_seed(row: Row, runs: Iterable[Run]) -> int:

@@ -36,7 +36,8 @@ SEGMENTS: tuple[dict[str, Any], ...] = (
 FRAMES = 24
 MODEL = ModelIdentity.of(stand_in_model("stand-in"))
 PLAN = make_plan(story(*SEGMENTS), MODEL, {})
-SHORT_PLAN = make_plan(story({"prompt": "a cat walks", "frames": 3}), MODEL, {})
+SHORT: dict[str, Any] = {"prompt": "a cat walks", "frames": 3, "narration": "Once"}
+SHORT_PLAN = make_plan(story(SHORT), MODEL, {})
 FILM = "film.mp4"
 UNEXPECTED = 70  # exit code of a child that failed in a way that no person was told about
 
@@ -82,9 +83,13 @@ def disturbances(root: Path) -> list[str]:
     return told
 
 
-def leftovers(folder: Path) -> list[str]:
-    """Return the names of all that was begun and not finished."""
-    return sorted(path.name for path in folder.rglob("*") if path.suffix in (".tmp", ".part"))
+def leftovers(home: Path, film: str = FILM) -> list[str]:
+    """Return the names of what was begun, not finished, and not swept by the next render of a film.
+
+    A side file's work folder goes when that file is written next.
+    """
+    begun = sorted(path.name for path in home.rglob("*") if path.suffix in (".tmp", ".part"))
+    return [name for name in begun if name.endswith(".tmp") or name.startswith(f".{film}.")]
 
 
 @contextmanager

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import pickle
-import shutil
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 from unittest import mock
 
-from artv_cli.errors import ModelError
-from artv_cli.model.folder import INDEX, PARTS, WEIGHTED_PARTS, find_model
-from benchmarks.trust.proof import Check, expect, randoms
+from benchmarks.trust.proof import Check, randoms
+from benchmarks.trust.roads import Road, copied, load, roads
 
+SHARES = {"film": 45, "pictures": 4, "base": 1}  # how often each kind of model is damaged
 VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 1, 3, 2**31, 2**63, 10**30, 0.5, -1e308, "", "x", "../../x", "é" * 50, [],
     [1], [[]], {}, {"a": 1}, "AutoencoderKL", "os.system", float("nan"), float("inf"),
@@ -25,26 +25,15 @@ VALUES: tuple[Any, ...] = (
 NO_FILES: tuple[Callable[[Path], None], ...] = (
     os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path),
 )  # fmt: skip
-CODE = "import pathlib\npathlib.Path({marker!r}).touch()\n"
 
 
 def weights(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield the tiny model with one file of it mutated."""
-    from tiny import tiny_folder
-
-    model = tiny_folder(folder)
-    untouched = _Untouched()
+    """Yield a model of any kind with one file of it mutated, sometimes two."""
+    every = roads(folder)
+    untouched = {name: _Untouched() for name in every}
     for rng in randoms(seed):
-        yield partial(_loads_or_tells, rng, model, untouched)
-
-
-def waiting_code(seed: int, folder: Path) -> Iterator[Check]:
-    """Yield the tiny model with pickles and remote code in it that wait to be run."""
-    from tiny import tiny_folder
-
-    model = tiny_folder(folder)
-    for rng in randoms(seed):
-        yield partial(_runs_no_code, rng, model)
+        (name,) = rng.choices(list(SHARES), list(SHARES.values()))
+        yield partial(_loads_or_tells, rng, every[name], untouched[name])
 
 
 class _Untouched:
@@ -53,9 +42,9 @@ class _Untouched:
     def __init__(self) -> None:
         self._loaded: dict[str, Any] = {}
 
-    def once(self, load: Callable[..., Any], touched: str) -> Callable[..., Any]:
+    def once(self, load: Callable[..., Any], touched: set[str]) -> Callable[..., Any]:
         def load_touched(place: Any, part: str, *rest: Any, **options: Any) -> Any:
-            if part == touched:
+            if part in touched:
                 return load(place, part, *rest, **options)
             if part not in self._loaded:
                 self._loaded[part] = load(place, part, *rest, **options)
@@ -64,80 +53,29 @@ class _Untouched:
         return load_touched
 
 
-def _loads_or_tells(rng: Random, model: Path, untouched: _Untouched, place: Path) -> None:
-    copy = _copy(model, place)
-    file = drawn_file(rng, sorted(path for path in copy.rglob("*") if path.is_file()))
-    mutate = mutate_json if file.suffix == ".json" else mutate_safetensors
-    file.write_bytes(mutate(rng, file.read_bytes()))
+def _loads_or_tells(rng: Random, road: Road, untouched: _Untouched, place: Path) -> None:
+    copy = copied(road.model, place)
+    files = sorted(path for path in copy.rglob("*") if path.is_file())
+    mutated = sorted({drawn_file(rng, files) for _ in range(rng.choice((1,) * 9 + (2,)))})
+    for file in mutated:
+        mutate = mutate_json if file.suffix == ".json" else mutate_safetensors
+        file.write_bytes(mutate(rng, file.read_bytes()))
     if rng.random() < 0.02:
-        file.unlink()
-        rng.choice(NO_FILES)(file)
-    _load(copy, f"{file.relative_to(copy)}", untouched, file.parent.name)
+        mutated[-1].unlink()
+        rng.choice(NO_FILES)(mutated[-1])
+    what = " and ".join(str(file.relative_to(place)) for file in mutated)
+    with ExitStack() as patched:
+        for module, name in itertools.product(road.loaders, ("load_weights", "load_part")):
+            if loader := getattr(module, name, None):
+                once = untouched.once(loader, {file.parent.name for file in mutated})
+                patched.enter_context(mock.patch.object(module, name, once))
+        load(road, copy, what)
 
 
 def drawn_file(rng: Random, files: Sequence[Path]) -> Path:
     """Return the file to mutate: configs and weights alike often, however many there are."""
     suffix = rng.choice((".json", ".safetensors"))
     return rng.choice([file for file in files if file.suffix == suffix])
-
-
-def _runs_no_code(rng: Random, model: Path, place: Path) -> None:
-    copy, marker = _copy(model, place), place / "ran"
-    part, config = rng.choice([(part, PARTS[part]) for part in (*WEIGHTED_PARTS, "tokenizer")])
-    folder = copy / part
-    (folder / "evil.py").write_text(CODE.format(marker=str(marker)) + "class Evil: pass\n")
-    for name in ("pytorch_model.bin", "diffusion_pytorch_model.bin", "model.pt", "model.ckpt"):
-        (folder / name).write_bytes(pickle.dumps(_Touching(str(marker))))
-    if rng.random() < 0.5:
-        for file in folder.glob("*.safetensors"):
-            file.unlink()
-    told = json.loads((folder / config).read_text())
-    auto = {name: "evil.Evil" for name in ("AutoConfig", "AutoModel", "AutoTokenizer")}
-    told["auto_map"] = auto | (
-        {"AutoTokenizer": ["evil.Evil", None]} if part == "tokenizer" else {}
-    )
-    if rng.random() < 0.5:
-        told["_class_name"] = told["tokenizer_class"] = "Evil"
-    (folder / config).write_text(json.dumps(told))
-    if rng.random() < 0.5:
-        index = json.loads((copy / INDEX).read_text())
-        index[part] = ["evil", "Evil"]
-        (copy / INDEX).write_text(json.dumps(index))
-    _load(copy, f"code in {part}/")
-    expect(not marker.exists(), f"code in {part}/ was run")
-
-
-class _Touching:
-    """A pickle that leaves a mark where it is opened."""
-
-    def __init__(self, marker: str) -> None:
-        self._marker = marker
-
-    def __reduce__(self) -> tuple[Callable[[str, int], None], tuple[str, int]]:
-        return os.mkdir, (self._marker, 0o700)
-
-
-def _load(copy: Path, what: str, untouched: _Untouched | None = None, touched: str = "") -> None:
-    from artv_cli.model import weights
-
-    loads = {"load_weights": weights.load_weights, "load_part": weights.load_part}
-    if untouched:
-        loads = {name: untouched.once(load, touched) for name, load in loads.items()}
-    try:
-        with mock.patch.multiple(weights, **loads):
-            weights.load_model(find_model(str(copy)))
-    except ModelError as error:
-        expect(error.message and "\n" not in error.message, f"{what}: {error.message!r}")
-        expect(error.remedy, f"{what}: no remedy")
-    except Exception as error:
-        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
-
-
-def _copy(model: Path, place: Path) -> Path:
-    """Copy a model, to damage it."""
-    copy = place / "model"
-    shutil.copytree(model, copy)
-    return copy
 
 
 def mutate_safetensors(rng: Random, data: bytes) -> bytes:

@@ -310,6 +310,28 @@ def test_a_frame_that_goes_while_all_are_verified_is_passed_over(
     assert store.verify() == cache.Verification(1, ()) and second.exists()
 
 
+@pytest.mark.parametrize(("short", "left"), [(0, 2), (1, 1)])
+def test_what_cannot_be_removed_is_counted_as_it_is(
+    store: FrameStore, packed: bytes, monkeypatch: pytest.MonkeyPatch, short: int, left: int
+) -> None:
+    """Room for two of three frames, or a byte too little; the oldest of them cannot go."""
+    keys = KEY, OTHER_KEY, "ef" * 32
+    for age, key in zip((3, 2, 1), keys, strict=True):
+        store.path(key).parent.mkdir(parents=True, exist_ok=True)
+        store.path(key).write_bytes(packed)
+        os.utime(store.path(key), (time.time() - age,) * 2)
+    unlink = Path.unlink
+
+    def refuse(path: Path, *how: Any) -> None:
+        if path == store.path(KEY):
+            raise PermissionError(path)
+        unlink(path, *how)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert store.prune(2 * len(packed) - short).files == 3 - left
+    assert [store.path(key).exists() for key in keys] == [True, False, left == 2]
+
+
 def test_a_new_store_survives_a_power_cut_from_its_lock_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

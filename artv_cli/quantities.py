@@ -79,7 +79,7 @@ class Size(Kind):
         if pair := _two(value, _SIZE, Whole(self.low, self.high)):
             return pair
         raise ValueError(
-            f"must be width and height in pixels, such as [128, 96], each from {self.low} to "
+            f"must be width and height in pixels, such as 128x96, each from {self.low} to "
             f"{self.high}; not {shown(value)}"
         )
 
@@ -99,7 +99,7 @@ class Interval(Kind):
         if pair is not None and pair[0] <= pair[1]:
             return pair
         raise ValueError(
-            f"must be the lowest and the highest timestep, such as [200, 900], from {self.low} to "
+            f"must be the lowest and the highest timestep, such as 200-900, from {self.low} to "
             f"{self.high}; not {shown(value)}"
         )
 

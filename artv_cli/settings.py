@@ -102,7 +102,10 @@ class FilmSettings(DrawSettings):
         default=None, description="Precision of the networks."
     )
     device: (
-        Annotated[str, Pattern("[a-z]+(:[0-9]+)?", "a device, such as cpu or cuda:0")] | None
+        Annotated[
+            str, Pattern("(auto|cpu|mps|cuda(:[0-9]{1,3})?)", "auto, cpu, cuda, cuda:1 or mps")
+        ]
+        | None
     ) = Field(default=None, description="Where the networks run: cpu, cuda, cuda:1, mps.")
     offload: Annotated[Offload, Choice(get_args(Offload))] | None = Field(
         default=None,

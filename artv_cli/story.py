@@ -215,7 +215,8 @@ def _absent(story: Story, store: FrameStore, lacking: Sequence[FramePlan]) -> Ar
     which = f"the first is {lacking[0].name}" if lacking else "one was damaged"
     return ArtvError(
         f"{store.root} does not hold all frames of {story.request.storyboard.name}: {which}.",
-        "Run `artv story` with the same storyboard and flags first.",
+        "Run `artv story` with the same storyboard and flags first, or name another cache with"
+        " --cache.",
     )
 
 

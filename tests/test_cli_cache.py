@@ -174,6 +174,15 @@ def test_cache_prune_touches_no_story_that_is_being_rendered(studio: Studio) -> 
     assert len(left()) == FRAMES
 
 
+@pytest.mark.parametrize("command", [("ls",), ("verify",), ("prune", "--max-size", "0")])
+def test_a_cache_that_is_named_must_be_there(studio: Studio, command: tuple[str, ...]) -> None:
+    Path("file").touch()
+    for name in ("nowhere", "file"):
+        result = studio.run("cache", *command, "--cache", name)
+        assert result.exit_code == 2 and f"There is no cache at {name}." in result.stderr
+    assert not Path("nowhere").exists()
+
+
 def test_cache_prune_of_no_cache_makes_none(studio: Studio) -> None:
     assert studio.json("cache", "prune", "--max-size", "0") == {"removed": 0, "bytes": 0}
     assert not Path(".artv").exists()
@@ -301,6 +310,7 @@ def test_what_helps_a_full_cache_can_be_typed_and_acts_on_that_cache(
 
 
 def test_a_size_that_is_missing_is_asked_for_with_the_cache_that_was_named(studio: Studio) -> None:
+    Path("my frames").mkdir()
     result = studio.run("cache", "prune", "--cache", "my frames")
     assert result.exit_code == 2
     assert _typed(result.stderr)[-2:] == ["--cache", "my frames"]

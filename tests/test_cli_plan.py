@@ -214,6 +214,16 @@ def test_explain_finds_the_cause_before_a_later_segment_that_began_alike(studio:
     assert studio.json("plan", "story.yaml", "--explain", "10")["explanation"]["cause"] == 6
 
 
+def test_explain_of_a_copied_storyboard_says_what_is_in_the_cache(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    studio.write(STORY.replace("a cat jumps", "a cat sleeps"), "copy.yaml")
+    told = "this storyboard was not rendered into .artv before; it is"
+    for number, where in ((1, "in the cache"), (FRAMES, "not in the cache")):
+        printed = studio.run("plan", "copy.yaml", "--explain", str(number)).stdout
+        assert printed.endswith(f"frame {number}: {told} {where}\n")
+
+
 def test_explain_before_the_first_render_says_so(studio: Studio) -> None:
     studio.write()
     assert "not rendered into" in studio.run("plan", "story.yaml", "--explain", "1").stdout

@@ -13,7 +13,7 @@ from artv_cli.scalars import Kind
 @pytest.mark.parametrize(
     ("kind", "value", "told"),
     [
-        (Size(1, 100), "0x5", "width and height in pixels, such as [128, 96], each from 1 to 100"),
+        (Size(1, 100), "0x5", "width and height in pixels, such as 128x96, each from 1 to 100"),
         (Size(1, 100), "wide", "not 'wide'"),
         (Size(1, 100), [5, 101], "[5, 101]"),
         (Size(1, 100), [5], "[5]"),

@@ -74,7 +74,7 @@ def test_a_flag_is_read_as_a_person_means_it(name: str, said: object, value: obj
         ("steps", 10**30, "not so much"),
         ("seed", -1, "not -1"),
         ("noise_level", 1000, "--noise-level must be a whole number from 0 to 999"),
-        ("size", "128", "--size must be width and height in pixels, such as [128, 96]"),
+        ("size", "128", "--size must be width and height in pixels, such as 128x96"),
         ("size", [128, 7], "from 8 to 8192; not [128, 7]"),
         ("size", [[1], 2], "not a list"),
         ("fps", "0", "not '0'"),
@@ -84,7 +84,7 @@ def test_a_flag_is_read_as_a_person_means_it(name: str, said: object, value: obj
         ("fps", 1001, "at most 1000; not 1001"),
         ("sampler", "eular", "not 'eular'; did you mean 'euler'?"),
         ("dtype", 16, "--dtype must be float32 or float16 or bfloat16, not 16"),
-        ("device", "CUDA 1", "--device must be a device, such as cpu or cuda:0, not 'CUDA 1'"),
+        ("device", "CUDA 1", "--device must be auto, cpu, cuda, cuda:1 or mps, not 'CUDA 1'"),
         ("strict", "maybe", "--strict must be true or false, not 'maybe'"),
         ("model", "", "--model is blank"),
         ("model", "a\0b", "cannot be shown"),
@@ -98,7 +98,7 @@ def test_a_flag_is_read_as_a_person_means_it(name: str, said: object, value: obj
         (
             "guidance",
             "interval=900-200",
-            "--guidance: interval must be the lowest and the highest timestep, such as [200, 900],"
+            "--guidance: interval must be the lowest and the highest timestep, such as 200-900,"
             " from 0 to 999; not '900-200'",
         ),
         ("guidance", {"interval": [0, 1000]}, "from 0 to 999; not [0, 1000]"),

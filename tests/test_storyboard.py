@@ -160,7 +160,7 @@ FOUND = """\
 3:1: 'cache' is not for a storyboard; use --cache or ARTV_CACHE_DIR
 4:6: 'fps' must be frames a second, such as 8, 29.97 or "30000/1001", and at most 1000; not '1:30'
 5:7: 'seed' must be a whole number from 0 to 9223372036854775807, not '1_000'
-6:7: 'size' must be width and height in pixels, such as [128, 96], each from 8 to 8192; not [1, 2]
+6:7: 'size' must be width and height in pixels, such as 128x96, each from 8 to 8192; not [1, 2]
 8:12: 'txt' is not a known key; did you mean 'text'?
 8:26: 'text' must be a number from 0 to 50, not 'abc'
 10:5: 'prompt' is missing; add it
@@ -223,12 +223,12 @@ def test_the_message_begins_with_name_line_and_column() -> None:
         ("{prompt: a, frames: 1, guidance: {rescale: 2}}", "1:55: 'rescale' must be a number from"),
         (
             "{prompt: a, frames: 1, guidance: {text: 3, interval: [900, 200]}}",
-            "1:65: 'interval' must be the lowest and the highest timestep, such as [200, 900], from"
+            "1:65: 'interval' must be the lowest and the highest timestep, such as 200-900, from"
             " 0 to 999; not [900, 200]",
         ),
         (
             '{prompt: a, frames: 1, guidance: {interval: ["\\uD800", "2\n\n00"]}}',
-            "1:56: 'interval' must be the lowest and the highest timestep, such as [200, 900], from"
+            "1:56: 'interval' must be the lowest and the highest timestep, such as 200-900, from"
             r" 0 to 999; not [\ud800, 2\n00]",
         ),
         ("{prompt: a, frames: 1, guidance: 3}", "1:45: 'guidance' must hold keys and values"),

@@ -135,6 +135,9 @@ def _settings(cache: Path | None) -> Settings:
 
 
 def _store(settings: Settings, observer: Observer) -> FrameStore:
+    """Return the cache that is meant; UsageError where one is named and is none."""
+    if settings.cache is not None and not settings.cache.is_dir():
+        raise UsageError(f"There is no cache at {settings.cache}.", "Name its folder with --cache.")
     return FrameStore(settings.cache or Path(CACHE_FOLDER), warn=observer.warn)
 
 

@@ -137,7 +137,10 @@ def _print_forecast(name: str, told: Forecast) -> None:
     emit_prose(f"first changed frame: {told.first_change} (segment {segment})")
     need = told.estimate
     time = "not timed yet" if need.seconds is None else f"about {duration(need.seconds)}"
-    time += ", besides the pictures" if told.pictures else ""
+    besides = ["the pictures"] * bool(told.pictures)
+    if need.seconds is not None:
+        besides.append("loading the model")
+    time += f", besides {' and '.join(besides)}" if besides else ""
     emit_prose(f"to render: {time}, {file_size(need.bytes)} of {file_size(need.free_bytes)} free")
 
 
@@ -192,7 +195,7 @@ def _explanation(story: Story, number: int) -> Explanation | None:
 
 def _explained(why: Explanation | None, number: int, cache: Path, here: _Stored) -> str:
     if why is None:
-        return f"frame {number}: new, since this storyboard was not rendered into {cache} before"
+        return f"frame {number}: this storyboard was not rendered into {cache} before; {here}"
     if why.cause is None:
         same = "made from the same as when this storyboard was last rendered"
         return f"frame {number}: {same}; {here}"

@@ -66,7 +66,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         except (typer.Exit, SystemExit):
             raise
         except BaseException as error:
-            _report(error, debug)
+            _report(error, debug=debug, json=values.get("json", False))
             raise typer.Exit(exit_code(error)) from None
 
     flag = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False)
@@ -74,13 +74,15 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
     return with_signature(run, [*inspect.signature(spread).parameters.values(), flag])
 
 
-def _report(error: BaseException, debug: bool) -> None:
-    """Say on standard error what went wrong, and what to do next."""
+def _report(error: BaseException, *, debug: bool = False, json: bool = False) -> None:
+    """Say on standard error what went wrong, and what to do next; with `json`, to programs too."""
     if isinstance(error, BrokenPipeError):
         drop_stdout()
         return
     if isinstance(error, KeyboardInterrupt) and not is_first():
         return  # of a launcher's processes, which are all asked to stop, the first one tells
+    if json:
+        Events().failed(error)
     if debug:
         traceback.print_exception(error)
     told = message(error, same_command())
@@ -100,30 +102,28 @@ def _app(help: str) -> typer.Typer:
     )
 
 
-class _EventCommand(TyperCommand):
-    """A command that tells events with `--json`: what Typer refuses by itself is the only one."""
+class _Command(TyperCommand):
+    """A command that tells programs of its failure: of what Typer refuses by itself, too."""
 
-    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **how: Any) -> Any:
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **how: Any
+    ) -> Any:
         words = list(itertools.takewhile(lambda word: word != "--", args))  # Typer empties `args`
         try:
-            return super().make_context(info_name, args, *rest, **how)
+            return super().make_context(info_name, args, parent, **how)
         except Exception as refusal:
-            if isinstance(refusal, _REFUSAL) and "--json" in words:
+            has_json = any("--json" in parameter.opts for parameter in self.params)
+            if isinstance(refusal, _REFUSAL) and has_json and "--json" in words:
                 told = refusal.format_message()  # type: ignore[attr-defined]
-                Events().failed(
-                    UsageError(told, f"See what can be said: `artv {info_name} --help`.")
-                )
+                groups = parent.command_path.split()[1:] if parent else []
+                name = " ".join(["artv", *groups, str(info_name)])
+                Events().failed(UsageError(told, f"See what can be said: `{name} --help`."))
             raise
 
 
-def _add(
-    group: typer.Typer,
-    panel: str | None,
-    *commands: Callable[..., None],
-    cls: type[TyperCommand] | None = None,
-) -> None:
+def _add(group: typer.Typer, panel: str | None, *commands: Callable[..., None]) -> None:
     for command in commands:
-        group.command(command.__name__, cls=cls, rich_help_panel=panel)(reported(command))
+        group.command(command.__name__, cls=_Command, rich_help_panel=panel)(reported(command))
 
 
 def _show_version(wanted: bool) -> None:
@@ -160,8 +160,7 @@ def artv(
     """Take the options that stand before a command."""
 
 
-_films = (render.story, render.animate, render.t2v, render.export)
-_add(app, "Render", *_films, cls=_EventCommand)
+_add(app, "Render", render.story, render.animate, render.t2v, render.export)
 _add(app, "Storyboards", storyboard.plan, storyboard.check, storyboard.init, storyboard.schema)
 
 _cache = _app("Look after the cache of frames.")
@@ -193,5 +192,5 @@ def main() -> None:
     try:
         app(prog_name="artv")
     except OSError as error:  # of `--help` and `--version`, which are no command's
-        _report(error, debug=False)
+        _report(error)
         sys.exit(exit_code(error))

@@ -16,15 +16,14 @@ Each has `event`, its kind, and these fields; numbers of frames and segments cou
             seconds, seconds_per_frame, frame_digests
 `error`     kind, message, remedy: the exit code is the program's
 
-The last line is always `finished` or `error`; with `--quiet` it is the only one.
+The last line of a render is always `finished` or `error`; with `--quiet` it is the only one. Of any
+other command that fails it is an `error` as well.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,7 @@ class Events(Observer):
         _print("finished", **dataclasses.asdict(report) | places)
 
     def failed(self, error: BaseException) -> None:
-        """Print the last event of one that did not."""
+        """Print the last event of a command that failed."""
         told = message(error, same_command())
         kind = type(error).__name__
         _print("error", kind=kind, message=told.sentence, remedy=told.remedy)
@@ -124,13 +123,3 @@ def _print(event: str, **fields: Any) -> None:
         sys.stdout.flush()
     except OSError:
         drop_stdout()
-
-
-@contextmanager
-def ended_by_event(events: Events) -> Iterator[None]:
-    """Let a failure be an event before it is told to people."""
-    try:
-        yield
-    except BaseException as error:
-        events.failed(error)
-        raise

@@ -207,7 +207,7 @@ def test_frames_that_come_out_otherwise_are_named(studio: Studio) -> None:
     studio.json("story", "story.yaml")
     studio.engine = StandInEngine(salt="another machine that calls itself the same")
     result = studio.run("cache", "verify", "--render", "2", "--json")
-    told = json.loads(result.stdout)["rendered"]
+    told = json.loads(result.stdout.splitlines()[0])["rendered"]
     assert result.exit_code == 1
     assert len(told["different"]) == 2 and told["same"] == []
     assert all(name in result.stderr for name in told["different"])
@@ -260,7 +260,7 @@ def test_a_frame_made_from_one_that_was_replaced_since_is_not_compared(studio: S
     whole = entry_at(store.path(second), store.root)
     store.put(second, latents, studio.engine.decode(latents), whole.parents)
     result = studio.run("cache", "verify", "--render", str(FRAMES), "--json")
-    told = json.loads(result.stdout)["rendered"]
+    told = json.loads(result.stdout.splitlines()[0])["rendered"]
     assert told["different"] == ["story.yaml: frame 2"]
     assert (len(told["same"]), told["foreign"]) == (FRAMES - 3, 2), (
         "frames 3 and 4 are made from it"
@@ -280,7 +280,9 @@ def test_what_was_verified_is_told_even_where_nothing_can_be_drawn_again(
     result = studio.run("cache", "verify", "--render", "1", *talk)
     assert result.exit_code == 2 and "no device 'cuda'" in result.stderr
     if talk:
-        assert json.loads(result.stdout) == {"cache": ".artv", "good": FRAMES, "bad": []}
+        verified, error = map(json.loads, result.stdout.splitlines())
+        assert verified == {"cache": ".artv", "good": FRAMES, "bad": []}
+        assert error["event"] == "error" and "no device 'cuda'" in error["message"]
     else:
         assert result.stdout == f".artv: {FRAMES} frames are good, 0 were not\n"
 

@@ -149,6 +149,31 @@ def test_a_command_that_cannot_be_parsed_ends_in_an_error(
     assert '"event"' not in studio.run(arguments[0], "--help", "--json").stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told", "code"),
+    [
+        (("check", "bad.yaml"), "bad.yaml:1:1", 2),
+        (("plan", "missing.yaml"), "missing.yaml", 2),
+        (("cache", "verify", "--cache", "nowhere"), "nowhere", 2),
+        (("cache", "prune"), "--max-size", 2),
+    ],
+)
+def test_every_command_that_fails_ends_in_an_error(
+    studio: Studio, arguments: tuple[str, ...], told: str, code: int
+) -> None:
+    studio.write("segmens: []", "bad.yaml")
+    result = studio.run(*arguments, "--json")
+    (error,) = lines(result)
+    assert (error["event"], result.exit_code) == ("error", code)
+    assert told in error["message"] and told in result.stderr and error["remedy"]
+
+
+def test_a_command_of_a_group_that_cannot_be_parsed_names_its_help(studio: Studio) -> None:
+    (error,) = lines(studio.run("cache", "verify", "--render", "many", "--json"))
+    assert error["remedy"] == "See what can be said: `artv cache verify --help`."
+    assert studio.run("init", "--json").stdout == "", "it knows no --json"
+
+
 def test_a_failure_on_the_way_ends_in_an_error(studio: Studio) -> None:
     studio.write()
     studio.engine = StandInEngine(broken_after=4)

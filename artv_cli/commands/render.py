@@ -21,7 +21,7 @@ from artv_cli.commands.options import (
 )
 from artv_cli.commands.sources import STDIN, clip_request, story_request
 from artv_cli.console import duration, emit
-from artv_cli.events import Events, ended_by_event
+from artv_cli.events import Events
 from artv_cli.export import Output
 from artv_cli.observer import Observer, Several
 from artv_cli.preview import PreviewFile, check_preview, preview_path
@@ -164,11 +164,10 @@ def _make(
     preview: bool,
     talk: EventOptions,
 ) -> None:
-    """Do the work, heard by a program or by a person; a request that cannot be is heard of too."""
+    """Do the work, heard by a program or by a person."""
     if talk.json:
         events = Events(quiet=talk.quiet)
-        with ended_by_event(events):
-            events.finished(work(request(), output, _watched(events, output, preview)))
+        events.finished(work(request(), output, _watched(events, output, preview)))
         return
     with Talk(quiet=talk.quiet, pictures=preview) as listener:
         report = work(request(), output, _watched(listener, output, preview))

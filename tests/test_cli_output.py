@@ -12,6 +12,7 @@ from typing import IO
 
 import pytest
 from conftest import FRAMES, STORY, Studio
+from PIL import Image
 from standin import KilledEngine, StandInEngine
 
 from artv_cli import export
@@ -395,3 +396,13 @@ def test_export_names_an_anchor_image_that_is_missing(anchored: Studio) -> None:
     result = anchored.run("export", "story.yaml", "-o", "film.gif")
     assert (result.exit_code, anchored.loaded) == (1, 1)
     assert "the first is the anchor image of segment 2." in result.stderr
+
+
+def test_another_seed_of_a_clip_is_another_film(studio: Studio) -> None:
+    """A second try took the place of the first."""
+    Image.new("RGB", (32, 16)).save("cat.png")
+    for seed, ending in ((), ""), (("--seed", "3"), "-seed-3"):
+        made = studio.json("t2v", "A cat jumps", "--frames", "1", *seed)["output"]
+        assert made == f"a-cat-jumps{ending}.mp4"
+        made = studio.json("animate", "cat.png", "it jumps", "--frames", "1", *seed)["output"]
+        assert made == f"cat{ending}.mp4"

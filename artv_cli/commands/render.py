@@ -94,7 +94,7 @@ def animate(
         over = options.settings(fps=film.fps, **asdict(work))
         return clip_request(prompt, frames, over, image)
 
-    target = replace(film.target(Path(f"{image.stem}.mp4")), masks=save_masks)
+    target = replace(film.target(_clip(image.stem, options.seed)), masks=save_masks)
     _make(render_story, request, target, film.preview, talk)
 
 
@@ -112,14 +112,15 @@ def t2v(
     artv t2v "a rocket flies up at night"
     artv t2v "a cat jumps in a meadow" --seed 3 -o cat.gif
 
-    The film is named after the prompt unless -o says otherwise.
+    The film is named after the prompt, and after the seed if one is given,
+    unless -o says otherwise.
     """
 
     def request() -> StoryRequest:
         over = options.settings(fps=film.fps, **asdict(work))
         return clip_request(prompt, frames, over)
 
-    target = replace(film.target(Path(f"{slug(prompt)}.mp4")), masks=save_masks)
+    target = replace(film.target(_clip(slug(prompt), options.seed)), masks=save_masks)
     _make(render_story, request, target, film.preview, talk)
 
 
@@ -143,6 +144,11 @@ def slug(prompt: str) -> str:
     """Return a file name made of a prompt's first words."""
     words = re.findall(r"\w+", prompt.lower())
     return "-".join(words)[:60].rstrip("-") or "clip"
+
+
+def _clip(name: str, seed: str | None) -> Path:
+    """Return what a clip is called: another seed is another try, and takes no other's place."""
+    return Path(f"{name}.mp4" if seed is None else f"{name}-seed-{slug(seed)}.mp4")
 
 
 def _target(file: str, film: FilmOptions) -> Output:

@@ -78,8 +78,7 @@ def verify(
     """
     settings, listener = _settings(cache), Talk(quiet=talk.quiet)
     store = _store(settings, listener)
-    if not store.root.is_dir():
-        raise UsageError(f"There is no cache at {store.root}.", "Name its folder with --cache.")
+    _require_cache(store.root)
     found = store.verify()
     told: dict[str, Any] = {"cache": str(store.root), **vars(found)}
     if not talk.json:
@@ -136,9 +135,14 @@ def _settings(cache: Path | None) -> Settings:
 
 def _store(settings: Settings, observer: Observer) -> FrameStore:
     """Return the cache that is meant; UsageError where one is named and is none."""
-    if settings.cache is not None and not settings.cache.is_dir():
-        raise UsageError(f"There is no cache at {settings.cache}.", "Name its folder with --cache.")
+    if settings.cache is not None:
+        _require_cache(settings.cache)
     return FrameStore(settings.cache or Path(CACHE_FOLDER), warn=observer.warn)
+
+
+def _require_cache(root: Path) -> None:
+    if not root.is_dir():
+        raise UsageError(f"There is no cache at {root}.", "Name its folder with --cache.")
 
 
 def _size(text: str) -> int:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 _ANY_WIDTH = 10_000  # columns: as good as no end
+_COMMANDS = ("artv ", "torchrun ", "accelerate launch ")  # how lines to type begin
 _AS_FAR_AS_IT_GOES = "artv-escaped"  # how Python calls this way to encode
 
 
@@ -82,7 +83,7 @@ def say(message: str, style: str = "", console: Console | None = None) -> None:
 
 
 def _wrapped(line: str, width: int) -> str:
-    if len(line) <= width or line.lstrip().startswith("artv "):
+    if len(line) <= width or line.lstrip().startswith(_COMMANDS):
         return line
     indent = line[: len(line) - len(line.lstrip())]
     lines = textwrap.wrap(

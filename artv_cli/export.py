@@ -13,8 +13,8 @@ from typing import Any
 from artv_cli import __version__
 from artv_cli.errors import UsageError
 from artv_cli.files.input_file import raise_if_failing, read_input
-from artv_cli.files.output import remove, require_place, storage_errors
-from artv_cli.image_paths import seen_from
+from artv_cli.files.output import holds, remove, require_place, storage_errors
+from artv_cli.image_paths import image_paths, seen_from
 from artv_cli.key_frames import KeyFrameModel
 from artv_cli.latents import Pixels
 from artv_cli.masks import check_masks
@@ -36,6 +36,7 @@ from artv_cli.recipe import (
 from artv_cli.settings import Settings, less, merge, sampling
 from artv_cli.storyboard import Segment, Storyboard, dump_storyboard, parse_storyboard
 
+_REMEDY = "Choose another output with -o."
 _FORMATS = ("", ".mp4", ".gif", ".webp", ".png")  # none: a folder
 
 
@@ -57,16 +58,19 @@ def check_output(output: Output, storyboard: Storyboard, plan: RenderPlan, cache
     """Raise where the film cannot be written, before the first second of work.
 
     UsageError for a format or rate that cannot be, for a film, its recipe, subtitles or masks that
-    artv did not make, and for masks that would take the place of one of those or of the `cache`;
-    StorageError for a folder that cannot be written.
+    artv did not make, for a film that would take the place of the `cache` or of a picture that it
+    is made from, and for masks that would take that of any of these; StorageError for a folder
+    that cannot be written.
     """
     with storage_errors(output.path):
         video.check_output(output.path, plan.fps)
         _require_ours(output, storyboard, plan)
-    require_place(output.path, "Choose another output with -o.")
+        _require_apart(output.path, storyboard, cache)
+    require_place(output.path, _REMEDY)
     if output.masks is not None:
         film = output.path
-        check_masks(output.masks, film, sidecar_path(film), _srt_path(film), cache)
+        pictures = map(storyboard.folder.joinpath, image_paths(storyboard))
+        check_masks(output.masks, film, sidecar_path(film), _srt_path(film), cache, *pictures)
 
 
 def write_film(
@@ -140,18 +144,30 @@ def _require_ours(output: Output, storyboard: Storyboard, plan: RenderPlan) -> N
     path, remedy = output.path, "Add --yes to overwrite it, or choose another output with -o."
     if output.overwrite:
         return
-    if not (_is_free(path) or is_untouched(path)):
-        raise UsageError(
-            f"{path} is there already, and it is not known to be as artv wrote it.", remedy
-        )
     if not _may_write_recipe(output):
         raise UsageError(
             f"{sidecar_path(path)} is there already, and it is no recipe of artv's.", remedy
+        )
+    if not (_is_free(path) or is_untouched(path)):
+        raise UsageError(
+            f"{path} is there already, and it is not known to be as artv wrote it.", remedy
         )
     cues = _cues(storyboard)
     same = srt(cues, plan.fps)  # it loses nothing, whatever can be read of the film there
     if cues and not (_may_write_srt(path) or _holds_any(_srt_path(path), [same])):
         raise UsageError(f"{_srt_path(path)} is there already, and not as artv wrote it.", remedy)
+
+
+def _require_apart(film: Path, storyboard: Storyboard, cache: Path) -> None:
+    """Raise UsageError for a film where its pictures are or its frames are kept.
+
+    Without its pictures it could not be made again, nor go on where it was stopped.
+    """
+    for picture in image_paths(storyboard):
+        if holds(film, storyboard.folder / picture):
+            raise UsageError(f"{film} would replace {picture}, which it is made from.", _REMEDY)
+    if holds(film, cache):
+        raise UsageError(f"{film} would replace the cache {cache}.", _REMEDY)
 
 
 def _is_free(path: Path) -> bool:

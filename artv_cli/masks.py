@@ -29,7 +29,7 @@ from PIL.PngImagePlugin import PngInfo
 from artv_cli.cache.entry import Entry
 from artv_cli.engine import Watch
 from artv_cli.errors import EncodeError, UsageError
-from artv_cli.files.output import real_path, replacing, require_place, storage_errors
+from artv_cli.files.output import holds, replacing, require_place, storage_errors
 from artv_cli.latents import Mask, Pixels
 from artv_cli.media.probe import read_metadata
 from artv_cli.media.stills import contact_sheet, fitted, resized
@@ -147,10 +147,8 @@ def check_masks(folder: Path, *others: Path) -> None:
     """
     with storage_errors(folder):
         _refuse_foreign(folder)
-        ours = real_path(folder)
         for other in others:
-            its = real_path(other)
-            if ours == its or ours in its.parents or its in ours.parents:
+            if holds(folder, other) or holds(other, folder):
                 told = f"{other} and the masks in {folder} would be in each other's way."
                 raise UsageError(told, _REMEDY)
     require_place(folder, _REMEDY)

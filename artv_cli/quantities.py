@@ -20,6 +20,7 @@ _INTERVAL = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})")
 _CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|min)?")
 _BYTES = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kMGT]?)(i)?B?", re.IGNORECASE)
+_MOST_BYTES = 10**30  # as can be said with a unit, too
 _LARGEST_TERM = 1_001_000  # of a rate: where ffmpeg's av_parse_video_rate is still exact
 _SECONDS = {"ms": Fraction(1, 1000), None: Fraction(1), "s": Fraction(1), "min": Fraction(60)}
 
@@ -132,7 +133,7 @@ class Bytes(Kind):
     schema: ClassVar[Mapping[str, Any]] = {"type": ["string", "integer"]}
 
     def parse(self, value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_BYTES:
             return value
         text = value.strip() if isinstance(value, str) else ""
         if not (match := _BYTES.fullmatch(text)):

@@ -156,7 +156,7 @@ def write_sidecar(recipe: Recipe, output: Path) -> Path:
     """
     path = sidecar_path(output)
     with storage_errors(path):
-        film = {_FILM: _digest(output)} if output.is_file() else {}
+        film = {_FILM: _digest(output)} if output.is_file() or output.is_dir() else {}
     write_text(path, recipe.to_json(indent=2, **film) + "\n")
     return path
 
@@ -177,8 +177,6 @@ def is_untouched(film: Path) -> bool:
     fails, so that it cannot be told.
     """
     try:
-        if film.is_dir():
-            return bool(read_recipe(film))
         recipe = Recipe.from_json(_embedded(film))
         beside = _sidecar_text(sidecar_path(film))
         if not beside or Recipe.from_json(beside) != recipe:
@@ -189,6 +187,11 @@ def is_untouched(film: Path) -> bool:
 
 
 def _digest(film: Path) -> str:
+    """Return the SHA-256 of a film's bytes, or of the names and digests of a folder's frames."""
+    if film.is_dir():
+        frames = sorted(entry for entry in film.glob("frame-*") if entry.is_file())
+        told = "".join(f"{_digest(frame)} {frame.name}\n" for frame in frames)
+        return hashlib.sha256(os.fsencode(told)).hexdigest()
     with open(film, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

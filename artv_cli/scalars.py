@@ -80,9 +80,9 @@ class Number(Kind):
     def parse(self, value: Any) -> float:
         digits = isinstance(value, str) and DECIMAL.fullmatch(value.strip())
         if digits or (isinstance(value, int | float) and not isinstance(value, bool)):
-            number = float(value)
+            number = float(value) if digits else value
             if self.low <= number <= self.high:  # false for NaN
-                return number
+                return float(number)  # which whole numbers may be too large for
         raise ValueError(f"must be a number from {self.low:g} to {self.high:g}, not {shown(value)}")
 
     def json_schema(self) -> dict[str, Any]:

@@ -177,10 +177,19 @@ def test_cache_prune_touches_no_story_that_is_being_rendered(studio: Studio) -> 
 @pytest.mark.parametrize("command", [("ls",), ("verify",), ("prune", "--max-size", "0")])
 def test_a_cache_that_is_named_must_be_there(studio: Studio, command: tuple[str, ...]) -> None:
     Path("file").touch()
-    for name in ("nowhere", "file"):
+    Path("mine").mkdir()
+    for name in ("nowhere", "file", "mine"):
         result = studio.run("cache", *command, "--cache", name)
         assert result.exit_code == 2 and f"There is no cache at {name}." in result.stderr
     assert not Path("nowhere").exists()
+    assert not any(Path("mine").iterdir())
+
+
+def test_where_a_folder_has_a_cache_inside_that_one_is_named(studio: Studio) -> None:
+    studio.write()
+    studio.json("story", "story.yaml")
+    refused = studio.run("cache", "verify", "--cache", ".")
+    assert refused.exit_code == 2 and "--cache .artv" in refused.stderr
 
 
 def test_cache_prune_of_no_cache_makes_none(studio: Studio) -> None:
@@ -312,7 +321,7 @@ def test_what_helps_a_full_cache_can_be_typed_and_acts_on_that_cache(
 
 
 def test_a_size_that_is_missing_is_asked_for_with_the_cache_that_was_named(studio: Studio) -> None:
-    Path("my frames").mkdir()
+    FrameStore(Path("my frames"), warn=pytest.fail).prepare()
     result = studio.run("cache", "prune", "--cache", "my frames")
     assert result.exit_code == 2
     assert _typed(result.stderr)[-2:] == ["--cache", "my frames"]

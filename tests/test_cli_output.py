@@ -49,6 +49,21 @@ def test_a_film_changed_by_hand_is_overwritten_only_with_yes(studio: Studio, suf
     assert studio.run("story", "story.yaml", "-o", film, "--yes").exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["frame-00002.png", "frame-00099.png"], ids=["changed", "added"])
+def test_a_folder_of_frames_changed_by_hand_is_replaced_only_with_yes(
+    studio: Studio, name: str
+) -> None:
+    studio.write()
+    for _ in range(2):
+        assert studio.run("story", "story.yaml", "-o", "frames").exit_code == 0
+    Image.new("RGB", (8, 8), "red").save(f"frames/{name}")
+    retouched = Path("frames", name).read_bytes()
+    refused = studio.run("story", "story.yaml", "-o", "frames")
+    assert refused.exit_code == 2 and "--yes" in refused.stderr
+    assert Path("frames", name).read_bytes() == retouched
+    assert studio.run("story", "story.yaml", "-o", "frames", "--yes").exit_code == 0
+
+
 def test_another_film_in_the_place_of_artvs_is_not_taken_for_it(studio: Studio) -> None:
     """The recipe beside it tells of the film that was there."""
     studio.write()
@@ -221,6 +236,38 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_drawn(
     studio.write()
     result = studio.run("story", "story.yaml", "-o", "story.yaml/film.mp4")
     assert (result.exit_code, studio.loaded) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("picture", "output"), [("frames/frame-00002.png", "frames"), ("sheet.png", "sheet.png")]
+)
+def test_a_film_never_takes_the_place_of_a_picture_that_it_is_made_from(
+    studio: Studio, picture: str, output: str
+) -> None:
+    studio.write()
+    assert studio.run("story", "story.yaml", "-o", output).exit_code == 0
+    studio.write(f"image: {picture}\n{STORY}", "next.yaml")
+    before = Path(picture).read_bytes()
+    refused = studio.run("story", "next.yaml", "-o", output)
+    assert refused.exit_code == 2, refused.stderr
+    assert f"{output} would replace {picture}" in refused.stderr
+    assert Path(picture).read_bytes() == before
+
+
+def test_a_film_never_takes_the_place_of_the_cache(studio: Studio) -> None:
+    studio.write()
+    for cache in ("frames", "frames/kept"):
+        refused = studio.run("story", "story.yaml", "-o", "frames", "--cache", cache)
+        assert (refused.exit_code, studio.loaded) == (2, 0)
+        assert f"frames would replace the cache {cache}." in refused.stderr
+
+
+def test_a_sheet_may_be_a_link_to_a_file_of_any_name(studio: Studio) -> None:
+    studio.write()
+    Path("sheet.png").symlink_to("blob")
+    assert studio.run("story", "story.yaml", "-o", "sheet.png").exit_code == 0
+    assert Path("sheet.png").is_symlink()
+    assert read_recipe(Path("sheet.png")).title
 
 
 @pytest.mark.parametrize("output", ["loop.mp4", "loop.mp4/film.mp4", "loop.mp4/frames"])

@@ -320,6 +320,17 @@ def test_t2v_names_the_film_after_the_prompt(studio: Studio) -> None:
     assert (report["output"], report["frames"]) == ("a-rocket-flies-up.mp4", 2)
 
 
+def test_prompts_that_only_begin_alike_make_two_films(studio: Studio) -> None:
+    begin = "a penguin walks slowly through the snow in the mountains while "
+    films = [
+        studio.json("t2v", begin + end, "--frames", "1")["output"]
+        for end in ("it rains", "it ends")
+    ]
+    assert films[0] != films[1]
+    for film in films:
+        assert film.startswith("a-penguin-walks-slowly") and len(film) <= len("x" * 60 + ".mp4")
+
+
 def test_a_blank_prompt_is_one_sentence(studio: Studio) -> None:
     result = studio.run("t2v", "  ")
     assert (result.exit_code, result.stdout) == (2, "")

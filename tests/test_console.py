@@ -37,9 +37,11 @@ def test_on_a_terminal_lines_break_between_words_and_commands_never() -> None:
     console = Console(file=written, width=20, force_terminal=True, color_system=None)
     say("error: a cat sat on the mat\n  and there it lay all day long", console=console)
     say("  artv story a-rather-long-name.yaml --steps 50", console=console)
+    say("  torchrun -m artv_cli train storybook", console=console)
     assert written.getvalue().splitlines() == [
         "error: a cat sat on", "the mat", "  and there it lay", "  all day long",
         "  artv story a-rather-long-name.yaml --steps 50",
+        "  torchrun -m artv_cli train storybook",
     ]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ FIELDS = {
         "anchor_images",
     },
     "loading": {"model"},
+    "drawing": {"prompt"},
     "segment": {"segment", "frames", "prompt"},
     "frame": {
         "frame", "segment", "reused", "seconds", "digest", "key", "seconds_per_frame",
@@ -46,10 +47,11 @@ def lines(result: Any) -> list[Any]:
 
 
 def test_the_documentation_names_every_event_and_field() -> None:
-    text = re.sub(r"\s+", " ", events.__doc__ or "")
+    told = re.split(r"^`(\w+)`", (events.__doc__ or "").partition("The last line")[0], flags=re.M)
+    about = dict(zip(told[1::2], told[2::2], strict=True))
+    assert about.keys() == FIELDS.keys()
     for kind, fields in FIELDS.items():
-        about = text[text.index(f"`{kind}`") :]
-        assert all(field in about for field in fields), kind
+        assert all(re.search(rf"\b{field}\b", about[kind]) for field in fields), kind
 
 
 def test_a_render_is_told_from_start_to_end(studio: Studio) -> None:

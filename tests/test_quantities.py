@@ -20,6 +20,7 @@ from artv_cli.scalars import Kind
         (Interval(0, 999), "900-200", "must be the lowest and the highest timestep"),
         (Bytes(), "2 bananas", "must be a size, such as 500MB, 2GB or 0; not '2 bananas'"),
         (Bytes(), True, "must be a size, such as 500MB, 2GB or 0; not True"),
+        (Bytes(), 10**320, "must be a size, such as 500MB, 2GB or 0"),
         (Duration(), "0:75", "must be a length of time, such as 2s, 1500ms or 0:02; not '0:75'"),
         (Duration(), "soon", "must be a length of time, such as 2s, 1500ms or 0:02; not 'soon'"),
         (Rate(), "29.9700001", "must be a rate that films keep exactly, such as 29.97"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-from artv_cli.media.subtitles import Cue, srt, write_srt
+from artv_cli.media.subtitles import Cue, srt, unmarked, write_srt
 
 
 def test_times_are_rounded_from_the_start_of_the_film() -> None:
@@ -16,6 +16,13 @@ def test_times_are_rounded_from_the_start_of_the_film() -> None:
 def test_a_text_cannot_end_its_cue_or_forge_another() -> None:
     text = srt([Cue(0, 8, " one\r\n\r\n2\n00:00:01,000 --> 00:00:02,000\n")], Fraction(8))
     assert text == "1\n00:00:00,000 --> 00:00:01,000\none\n2\n00:00:01,000 → 00:00:02,000\n"
+
+
+def test_subrips_own_tags_stay_markup() -> None:
+    assert unmarked('<i>soft</i> <font color="red">x</font>') == (
+        '<i>soft</i> <font color="red">x</font>'
+    )
+    assert unmarked("<it> {x} \\n") == "<\u2060it> {\u2060x} \\\u2060n"
 
 
 def test_empty_cues_are_left_out_and_the_numbers_have_no_gap() -> None:

@@ -183,6 +183,18 @@ def test_mp4_carries_soft_subtitles_cut_to_the_film(tmp_path: Path) -> None:
     assert probe(path).frames == 10
 
 
+@pytest.mark.parametrize(
+    "text",
+    [r"C:\Notes and C:\new", r"say {s: hi} and {\b1}go{}", "<cat> a < b > c", r"it ends in \x"],
+)
+def test_no_word_of_the_narration_is_taken_for_markup(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "film.mp4", subtitles=[Cue(0, 4, text)])
+    stream = ("-map", "0:s:0", "-c", "copy", "-f", "data", "-")
+    data = ffmpeg.run("-i", ffmpeg.url(tmp_path / "film.mp4"), *stream)
+    length = int.from_bytes(data[:2])
+    assert data[2 : 2 + length].decode().replace("\u2060", "") == text
+
+
 def test_names_that_ffmpeg_would_misread_are_files_like_any_other(tmp_path: Path) -> None:
     for name in ("http:x.mp4", "-y.gif", "a%03d.gif", "b%d.mp4", "é 'q'.mp4"):
         write(tmp_path / name, 2)

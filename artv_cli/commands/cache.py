@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from pathlib import Path
@@ -141,8 +142,11 @@ def _store(settings: Settings, observer: Observer) -> FrameStore:
 
 
 def _require_cache(root: Path) -> None:
-    if not root.is_dir():
-        raise UsageError(f"There is no cache at {root}.", "Name its folder with --cache.")
+    """Raise UsageError for a folder that is none, or none of artv's."""
+    if not ((root / "CACHEDIR.TAG").is_file() or (root / "frames").is_dir()):
+        inside = root / CACHE_FOLDER
+        known = f": --cache {shlex.quote(str(inside))}" if inside.is_dir() else " with --cache"
+        raise UsageError(f"There is no cache at {root}.", f"Name its folder{known}.")
 
 
 def _size(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -141,9 +142,14 @@ def export(file: Source, film: FilmOptions, frames: StoryOptions, talk: EventOpt
 
 
 def slug(prompt: str) -> str:
-    """Return a file name made of a prompt's first words."""
-    words = re.findall(r"\w+", prompt.lower())
-    return "-".join(words)[:60].rstrip("-") or "clip"
+    """Return a file name made of a prompt's words, at most 60 characters.
+
+    Longer ones are cut and end in a digest: prompts that only begin alike make two films.
+    """
+    words = "-".join(re.findall(r"\w+", prompt.lower())) or "clip"
+    if len(words) <= 60:
+        return words
+    return f"{words[:51].rstrip('-')}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 def _clip(name: str, seed: str | None) -> Path:

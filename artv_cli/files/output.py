@@ -33,14 +33,14 @@ def replacing(path: Path) -> Iterator[Path]:
     where `path` must not be replaced, such as a device.
     """
     with storage_errors(path):
-        path = real_path(path)
+        suffix, path = path.suffix, real_path(path)
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise UsageError(f"{path} is neither a file nor a folder.", "Choose another output.")
         make_folder(path.parent)
         _sweep(path)
         work = Path(tempfile.mkdtemp(".part", f"{work_prefix(path)}{os.getpid()}-", path.parent))
         try:
-            part = work / f"output{path.suffix}"
+            part = work / f"output{suffix}"
             yield part
             _sync(part)
             _take_place(part, path)
@@ -72,6 +72,12 @@ def real_path(path: Path) -> Path:
     with suppress(FileNotFoundError, NotADirectoryError):
         real.stat()
     return real
+
+
+def holds(outer: Path, inner: Path) -> bool:
+    """Tell whether two paths lead to one place, or the first to a folder around the second."""
+    around, within = real_path(outer), real_path(inner)
+    return around == within or around in within.parents
 
 
 def remove(path: Path, remedy: str) -> None:

@@ -34,7 +34,7 @@ def write_sheet(frames: Iterable[Pixels], path: Path, film: Film) -> None:
     size = fitted(film.size, SHEET_TILE)
     shown = [resized(pixels, size) for n, pixels in enumerate(frames) if n % stride == 0]
     info = _text_chunks(film.metadata, _marks(film))
-    Image.fromarray(contact_sheet(shown, SHEET_COLUMNS)).save(path, pnginfo=info)
+    Image.fromarray(contact_sheet(shown, SHEET_COLUMNS)).save(path, "PNG", pnginfo=info)
 
 
 def contact_sheet(frames: Sequence[Pixels], columns: int, gap: int = 4) -> Pixels:

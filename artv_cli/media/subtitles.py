@@ -30,6 +30,15 @@ def srt(cues: Sequence[Cue], fps: Fraction) -> str:
     )
 
 
+def unmarked(text: str) -> str:
+    """Return SubRip of which ffmpeg takes nothing for ASS's markup, nor for an unknown tag.
+
+    It would drop `{words}` and `<words>` and break lines at `\\n`, so a word joiner, which nobody
+    sees, follows such a character. SubRip's own tags, as players know them, stay.
+    """
+    return re.sub(r"[\\{]|<(?!/?(?:[bius]|font\b[^<>]*)>)", "\\g<0>\u2060", text)
+
+
 def write_srt(cues: Sequence[Cue], path: Path, *, fps: Fraction) -> None:
     """Write the cues beside a film, whole or not at all; raises StorageError."""
     write_text(path, srt(cues, fps))

@@ -26,7 +26,7 @@ from artv_cli.media.film import Film
 from artv_cli.media.metadata import ffmetadata, tidied, xmp_box
 from artv_cli.media.probe import VideoInfo, probe, read_frames, read_metadata
 from artv_cli.media.stills import contact_sheet, write_pngs, write_sheet
-from artv_cli.media.subtitles import Cue, srt, write_srt
+from artv_cli.media.subtitles import Cue, srt, unmarked, write_srt
 from artv_cli.quantities import films_keep
 
 __all__ = [
@@ -201,7 +201,7 @@ def _write_mp4(frames: Iterable[Pixels], path: Path, film: Film) -> None:
     texts = path.with_name("metadata.txt")
     texts.write_text(ffmetadata(film.metadata), encoding="utf-8")
     cues = path.with_name("cues.srt")
-    cues.write_text(srt(film.subtitles, film.fps), encoding="utf-8")
+    cues.write_text(unmarked(srt(film.subtitles, film.fps)), encoding="utf-8")
     has_cues = cues.stat().st_size > 0
     with ffmpeg.feeding(
         *ffmpeg.raw_input((width + width % 2, height + height % 2), film.fps),

@@ -164,6 +164,11 @@ def _processor_with_code(folder: Path) -> None:
     (folder / "tokenizer" / "preprocessor_config.json").write_text(json.dumps(config))
 
 
+def _timesteps_without_end(folder: Path) -> None:
+    config = folder / "scheduler" / "scheduler_config.json"
+    edit_json(config, lambda content: content.update(num_train_timesteps=2**31))
+
+
 def index_with(**entries: Any) -> Callable[[Path], None]:
     return lambda folder: edit_json(folder / INDEX, lambda index: index.update(entries))
 
@@ -183,6 +188,7 @@ def index_with(**entries: Any) -> Callable[[Path], None]:
         (index_with(_class_name=["my_pipeline", "Mine"]), "its pipeline is of neither", "Name"),
         (index_with(unet=["my_unet", "MyUNet"]), "its part unet is of neither", "Name"),
         (_processor_with_code, "its part tokenizer is of neither", "Name"),
+        (_timesteps_without_end, "a larger number than any scheduler has", "Fetch"),
         (index_with(unet=["diffusers", None]), "its part unet is of neither", "Name"),
         (index_with(**{"../unet": ["diffusers", "X"]}), "its part ../unet is of neither", "Name"),
     ],

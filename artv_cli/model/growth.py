@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from artv_cli.model.header import TensorInfo
 
+OUTGROWN = "its config asks for more weights than its files hold"
 SLACK = 2  # times the weights: what is shared, or replaced while it is built, counts twice
 
 
@@ -37,7 +38,7 @@ def grown_from(tensors: Mapping[str, TensorInfo]) -> Iterator[None]:
             return  # a weight that is there already gets its value
         count, values = count + 1, values + weight.numel()
         if count > most[0] or values > most[1]:
-            raise OutgrownError("its config asks for more weights than its files hold")
+            raise OutgrownError(OUTGROWN)
 
     hook = register_module_parameter_registration_hook(grow)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ INDEX = "model_index.json"
 HERE = "."  # the one part of a model that has no folders of parts
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _MOST_LEVELS, _WIDEST = 16, 1 << 20  # far beyond any network's levels and channels
+_MOST = 1 << 20  # and beyond its layers, tokens and timesteps
 CONFIGS = (".json", ".txt", ".model")  # the last are vocabularies of SentencePiece
 
 
@@ -162,6 +163,27 @@ def block_widths(config: Mapping[str, Any]) -> list[int] | None:
     if not isinstance(widths, list) or not 0 < len(widths) <= _MOST_LEVELS:
         return None
     return widths if all(type(width) is int and 0 < width <= _WIDEST for width in widths) else None
+
+
+def walked(config: object) -> Iterator[Any]:
+    """Yield a JSON value and every value inside it, however deep."""
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        yield value
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def is_modest(config: object, values: int = 0) -> bool:
+    """Tell whether no whole number in a config is beyond a million, nor how many `values` it is of.
+
+    The libraries make lists of so many layers, or timesteps, before they make the first one.
+    """
+    most = max(_MOST, values)
+    return all(value <= most for value in walked(config) if isinstance(value, int))
 
 
 def digest(head: str, path: Path, parts: Mapping[str, bool], variant: str | None) -> str:

@@ -22,15 +22,18 @@ from artv_cli.model.repository import (
     block_widths,
     digest,
     from_hub,
+    is_modest,
     local_folder,
     read_json,
     refuse_revision,
     require_weights,
+    walked,
 )
 
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")  # the last has the safety checker
 CONFIG = "config.json"  # networks have one; tokenizers, schedulers and the like call it otherwise
 _CONFIGS = f"*{CONFIG}"
+_SCHEDULER = "scheduler_config.json"
 _CODE = "auto_map"  # the key under which a config names modules that lie beside it
 _ORIGIN = ("_name_or_path", "_diffusers_version", "_ignore_files")
 _KINDS = "a folder that holds a text-to-image pipeline of diffusers"
@@ -83,8 +86,8 @@ def find_text_to_image(
     for part in parts:
         if not (path / part).is_dir():
             raise ModelError(f"{name}: {part}/ is missing in {path}", "Fetch the model again.")
-        if any(_names_code(read_json(f, name)) for f in sorted((path / part).glob(_CONFIGS))):
-            raise _foreign(name, f"its part {part}")
+        for file in sorted((path / part).glob(_CONFIGS)):
+            _require_harmless(file, part, name)
     networks = {part: kind for part, kind in parts.items() if (path / part / CONFIG).is_file()}
     for part in networks:
         setting = "`variant:` in `key_frame:`, as in"
@@ -125,18 +128,19 @@ def _parts(index: Mapping[str, Any], name: str) -> Iterator[tuple[str, tuple[str
                 raise _foreign(name, f"its part {part!s:.40}")
 
 
-def _names_code(config: object) -> bool:
-    """Tell whether a config names code anywhere: a processor's would be offered to be run."""
-    waiting = [config]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if _CODE in value:
-                return True
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return False
+def _require_harmless(config: Path, part: str, name: str) -> None:
+    """Raise ModelError for a config that names code, or timesteps beyond all measure.
+
+    A processor's code would be offered to be run; a scheduler makes a list of its timesteps.
+    """
+    said = read_json(config, name)
+    if any(isinstance(value, dict) and _CODE in value for value in walked(said)):
+        raise _foreign(name, f"its part {part}")
+    if config.name == _SCHEDULER and not is_modest(said):
+        raise ModelError(
+            f"{name}: {config} holds a larger number than any scheduler has",
+            "Fetch the model again.",
+        )
 
 
 def _foreign(name: str, what: str) -> ModelError:

@@ -27,9 +27,9 @@ from artv_cli.latents import Dtype
 from artv_cli.model.artv import ArtV
 from artv_cli.model.codec import Autoencoder, TextEncoder
 from artv_cli.model.folder import PARTS, ModelFolder, Preferences
-from artv_cli.model.growth import grown_from
+from artv_cli.model.growth import OUTGROWN, grown_from
 from artv_cli.model.header import TensorInfo, read_header, require_floats
-from artv_cli.model.repository import INDEX, first_line, weight_files
+from artv_cli.model.repository import INDEX, first_line, is_modest, read_json, weight_files
 from artv_cli.model.scheduler import load_schedule, paper_scheduler, prediction_of, scheduler_config
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.settings import StaticNoise
@@ -166,6 +166,9 @@ def load_weights(
     for file in files:
         tensors |= read_header(file, folder.name)
     require_floats(tensors, folder.name, part)
+    config = read_json(folder.path / part / "config.json", folder.name)
+    if not is_modest(config, sum(info.count for info in tensors.values())):
+        raise bad_part(folder, part, OUTGROWN)
     with grown_from(tensors):
         module, found = load_part(
             folder,

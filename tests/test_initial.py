@@ -304,7 +304,7 @@ def test_a_single_file_with_bad_weights_is_refused(
 
 def test_a_vocabulary_larger_than_the_text_encoder_is_refused(base: Base) -> None:
     small = {**base.configs, "text_encoder": {**base.configs["text_encoder"], "vocab_size": 9}}
-    with pytest.raises(ModelError, match="tokenizer/ cannot be loaded: it knows"):
+    with pytest.raises(ModelError, match="tokenizer/ cannot be loaded: it numbers words up to"):
         initial._tokenizer(replace(base, configs=small))
 
 

@@ -208,6 +208,13 @@ def test_a_config_cannot_have_anything_built_wider_than_the_weights(
     assert "asks for more weights than its files hold" in complaint(folder)
 
 
+def test_words_that_the_encoder_has_no_row_for_are_told_before_anything_is_drawn(
+    folder: Path,
+) -> None:
+    change_config(folder / "tokenizer" / "tokenizer.json", ["model", "vocab", "cat"], 2**31)
+    assert "tokenizer/ cannot be loaded: it numbers words up to 2147483648" in complaint(folder)
+
+
 @pytest.mark.parametrize("part", WEIGHTED_PARTS)
 def test_every_part_is_checked(folder: Path, part: str) -> None:
     DAMAGES["not a number"][0](weights_file(folder, part))

@@ -29,9 +29,9 @@ from artv_cli.model.repository import weight_files
 from artv_cli.model.scheduler import paper_scheduler
 from artv_cli.model.unet import ConditionedUNet
 from artv_cli.model.weights import (
-    bad_part,
     load_part,
     load_weights,
+    require_words,
     save_index,
     save_part,
     silent_libraries,
@@ -143,9 +143,7 @@ def _tokenizer(base: Base) -> Any:
         return AutoTokenizer.from_pretrained(base.tokenizer, trust_remote_code=False, **options)
 
     tokenizer = load_part(base, "tokenizer", load)
-    rows = base.configs["text_encoder"]["vocab_size"]
-    if len(tokenizer) > rows:
-        raise bad_part(base, "tokenizer", f"it knows {len(tokenizer)} words, the encoder {rows}")
+    require_words(base, tokenizer, base.configs["text_encoder"]["vocab_size"])
     return tokenizer
 
 

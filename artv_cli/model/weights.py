@@ -19,7 +19,12 @@ import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, CLIPTextModel, PreTrainedModel
+from transformers import (
+    AutoTokenizer,
+    CLIPTextModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from artv_cli.diffusion.schedule import Schedule
 from artv_cli.errors import ModelError
@@ -214,8 +219,18 @@ def bad_part(folder: Place, part: str, problem: str) -> ModelError:
     )
 
 
+def require_words(folder: Place, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """Raise ModelError for a word with a number that the text encoder's table does not reach."""
+    last = max(tokenizer.get_vocab().values(), default=0)
+    if last >= rows:
+        raise bad_part(
+            folder, "tokenizer", f"it numbers words up to {last}, the encoder to {rows - 1}"
+        )
+
+
 def _require_fit(folder: ModelFolder, model: Model) -> None:
-    """Compare the channels and widths at which the parts meet."""
+    """Compare the words, channels and widths at which the parts meet."""
+    require_words(folder, model.text.tokenizer, model.text.model.config.vocab_size)
     channels = model.vae.config.latent_channels
     meets = channels, model.text.model.config.hidden_size
     for part, unet, out in (

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from conftest import FRAMES, STORY, Studio
@@ -21,7 +25,7 @@ from artv_cli.files import input_file
 from artv_cli.latents import Latents, Pixels
 from artv_cli.media import probe as probing
 from artv_cli.media.probe import probe
-from artv_cli.recipe import read_recipe
+from artv_cli.recipe import read_recipe, sidecar_path
 
 
 def test_what_artv_did_not_make_is_overwritten_only_with_yes(studio: Studio) -> None:
@@ -192,6 +196,41 @@ def test_a_film_on_a_failing_disk_is_not_taken_for_somebody_elses(
     monkeypatch.setattr(probing, "open", fail, raising=False)
     refused = studio.run("story", "story.yaml", "-o", output)
     assert (refused.exit_code, "--yes" in refused.stderr) == (5, False), refused.stderr
+
+
+@contextmanager
+def failing_questions(*paths: Path, first: int) -> Iterator[list[str]]:
+    """Fail when the system is asked about the paths for the `first` time, and from then on."""
+    stat, names, asked = os.stat, {path.name for path in paths}, []
+
+    def fail(path: Any, *rest: Any, **how: Any) -> os.stat_result:
+        if isinstance(path, str | os.PathLike) and Path(path).name in names:
+            asked.append(str(path))
+            if len(asked) >= first:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return stat(path, *rest, **how)
+
+    with pytest.MonkeyPatch.context() as failing:
+        failing.setattr(os, "stat", fail)
+        failing.setattr(os, "lstat", partial(fail, follow_symlinks=False))
+        yield asked
+
+
+@pytest.mark.parametrize("output", ["film.mp4", "film.png", "frames"])
+def test_a_disk_that_begins_to_fail_at_any_question_is_not_taken_for_an_answer(
+    studio: Studio, output: str
+) -> None:
+    studio.write()
+    studio.json("story", "story.yaml", "-o", output)
+    film = Path(output)
+    paths = film, sidecar_path(film), film.with_suffix(".srt")
+    for first in itertools.count(1):
+        with failing_questions(*paths, first=first) as asked:
+            result = studio.run("story", "story.yaml", "-o", output)
+        if len(asked) < first:
+            break
+        assert (result.exit_code, "--yes" in result.stderr) == (5, False), (first, result.stderr)
+    assert first > 5
 
 
 def test_subtitles_on_a_failing_disk_are_not_taken_for_somebody_elses(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,9 +65,10 @@ def read_metadata(path: Path) -> dict[str, str]:
 
     Devices, pipes and sockets are never opened: whoever reads one may wait for ever.
     """
-    film = _frame_paths(path)[0] if path.is_dir() else path
-    if not os.path.isfile(film):
-        raise EncodeError(f"{film} is not a file that can be read.")
+    with _told_as_encode_error(path):
+        film = _frame_paths(path)[0] if path.is_dir() else path
+        if not stat.S_ISREG(film.stat().st_mode):
+            raise EncodeError(f"{film} is not a file that can be read.")
     if film.suffix.lower() in _PICTURES:
         return _picture_texts(film)
     printed = ffmpeg.run(*_LOCAL_ONLY, "-i", ffmpeg.url(film), *_TO_TEXTS)

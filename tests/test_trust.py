@@ -277,7 +277,7 @@ def test_a_model_folder_whose_pickles_are_opened_breaks_its_promise(
 def test_a_processor_whose_code_is_offered_breaks_its_promise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_to_image, "_names_code", lambda config: False)
+    monkeypatch.setattr(text_to_image, "_require_harmless", lambda *_: None)
     bait = "naming code"
     monkeypatch.setattr(baited, "BAITS", {bait: baited.BAITS[bait]})
     assert "code in feature_extractor/, naming code: was run" in first_broken(
